@@ -64,32 +64,28 @@ func TryLock(path, name string) (*Lock, error) {
 // asleep in flock cannot be called back, and would take the lock long after its caller lost interest. What the last
 // holder wrote stays in the file.
 func WaitLock(ctx context.Context, path string) (*Lock, error) {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
-		l, err := tryLock(path)
-		if held := (*Held)(nil); !errors.As(err, &held) {
-			return l, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, fmt.Errorf("wait for lock %q: %w", path, ctx.Err())
-		case <-tick.C:
-		}
+	f, err := openLock(path)
+	if err != nil {
+		return nil, err
 	}
+	var failed error
+	err = poll(ctx, func() bool {
+		failed = flock(f)
+		return !errors.Is(failed, unix.EWOULDBLOCK)
+	})
+	if err = errors.Join(failed, err); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("wait for lock %q: %w", path, err)
+	}
+	return &Lock{f: f}, nil
 }
 
 func tryLock(path string) (*Lock, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := openLock(path)
 	if err != nil {
-		return nil, fmt.Errorf("open lock: %w", err)
+		return nil, err
 	}
-	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EINTR) {
-			break
-		}
-	}
+	err = flock(f)
 	if err == nil {
 		return &Lock{f: f}, nil
 	}
@@ -99,6 +95,23 @@ func tryLock(path string) (*Lock, error) {
 		return nil, &Held{Path: filepath.Clean(path), Holder: holder}
 	}
 	return nil, fmt.Errorf("lock %q: %w", path, err)
+}
+
+func openLock(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("open lock: %w", err)
+	}
+	return f, nil
+}
+
+// flock takes the lock, or returns EWOULDBLOCK.
+func flock(f *os.File) error {
+	for {
+		if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
 }
 
 // Record replaces what the lock's file says about its holder.

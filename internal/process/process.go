@@ -17,8 +17,11 @@ import (
 // ErrGone is returned for a process that has ended (a zombie has), or whose pid now belongs to another process.
 var ErrGone = errors.New("process has ended")
 
-// pollEvery is how often waiting looks again.
-const pollEvery = 10 * time.Millisecond
+// Waiting looks again at once, then less and less often: most waits are short, and the long ones must cost nothing.
+const (
+	pollMin = 5 * time.Millisecond
+	pollMax = 100 * time.Millisecond
+)
 
 // killWait is how long a killed process may take to disappear before we say that it did not.
 const killWait = 10 * time.Second
@@ -73,14 +76,22 @@ func (id Identity) Signal(sig syscall.Signal) error {
 
 // Wait blocks until that process has ended.
 func (id Identity) Wait(ctx context.Context) error {
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for id.Alive() {
+	return poll(ctx, func() bool { return !id.Alive() })
+}
+
+// poll returns nil once done says so.
+func poll(ctx context.Context, done func() bool) error {
+	every := pollMin
+	timer := time.NewTimer(every)
+	defer timer.Stop()
+	for !done() {
+		timer.Reset(every)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-tick.C:
+		case <-timer.C:
 		}
+		every = min(every*5/4, pollMax)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -32,14 +33,23 @@ func lookup(pid int) (id Identity, zombie bool, err error) {
 	if err != nil {
 		return Identity{}, false, err
 	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	boot, err := bootID()
 	if err != nil {
-		return Identity{}, false, fmt.Errorf("read boot id: %w", err)
+		return Identity{}, false, err
 	}
 	state := fields[statState]
-	id = Identity{PID: pid, Start: fields[statStart], Boot: strings.TrimSpace(string(boot))}
+	id = Identity{PID: pid, Start: fields[statStart], Boot: boot}
 	return id, state == "Z" || state == "X", nil
 }
+
+// bootID does not change while we live.
+var bootID = sync.OnceValues(func() (string, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("read boot id: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+})
 
 func stat(pid int) ([]string, error) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")

@@ -1,0 +1,62 @@
+package supervisor
+
+import (
+	"context"
+	"net"
+	"sync"
+	"time"
+)
+
+// probeTimeout is how long a peer may take to accept a connection.
+const probeTimeout = time.Second
+
+// gate waits until a peer listens, or long enough: CometBFT sleeps for five to eight seconds after a first dial that was
+// refused, so a start a moment later is a start seconds earlier. It says whether to go on.
+func (r *runner) gate(ctx context.Context) bool {
+	s := r.spec.Spec
+	if len(s.Peers) == 0 || s.NoWait {
+		return ctx.Err() == nil
+	}
+	wait := r.timing.gateFirst
+	if r.starts > 0 {
+		wait = r.timing.gateAgain
+	}
+	limited, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	tick := time.NewTicker(r.timing.gateEvery)
+	defer tick.Stop()
+	for len(listening(limited, s.Peers, 1)) == 0 {
+		r.report.phase(WaitingForPeers)
+		select {
+		case <-limited.Done():
+			return ctx.Err() == nil
+		case <-tick.C:
+		}
+	}
+	return ctx.Err() == nil
+}
+
+// listening returns the ids of peers that accept a connection now. It ends as soon as it has found enough.
+func listening(ctx context.Context, peers []Peer, enough int) map[string]bool {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	found := map[string]bool{}
+	for _, p := range peers {
+		all.Go(func() {
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", p.Address)
+			if err != nil {
+				return
+			}
+			_ = conn.Close()
+			mu.Lock()
+			defer mu.Unlock()
+			if found[p.NodeID] = true; len(found) >= enough {
+				cancel()
+			}
+		})
+	}
+	all.Wait()
+	return found
+}
