@@ -1,0 +1,181 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+)
+
+// Client asks one host's agent. It is safe for concurrent use.
+type Client struct {
+	host string
+	http *http.Client
+}
+
+// Dial returns a client of the agent whose socket is in dir. Nothing is connected until it is asked.
+func Dial(host, dir string) *Client {
+	transport := &http.Transport{
+		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dialIn(ctx, dir) },
+		MaxIdleConnsPerHost: 2,
+	}
+	return &Client{host: host, http: &http.Client{Transport: transport}}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// Error is an agent's refusal.
+type Error struct {
+	Host string
+	Problem
+}
+
+// Error says which host refused and why.
+func (e *Error) Error() string { return fmt.Sprintf("host %q: %s", e.Host, e.Problem.Error) }
+
+// Unreachable says that nobody answers on a host's socket.
+type Unreachable struct {
+	Host string
+	Err  error
+}
+
+// Error names the host.
+func (e *Unreachable) Error() string { return fmt.Sprintf("reach agent of %q: %v", e.Host, e.Err) }
+
+// Unwrap returns the cause.
+func (e *Unreachable) Unwrap() error { return e.Err }
+
+// Status asks how the host is.
+func (c *Client) Status(ctx context.Context) (HostStatus, error) {
+	return ask[HostStatus](ctx, c, http.MethodGet, PathStatus, nil)
+}
+
+// Enroll makes the host ready to hold a node and returns the public halves of its keys.
+func (c *Client) Enroll(ctx context.Context, r EnrollRequest) (Enrolled, error) {
+	return ask[Enrolled](ctx, c, http.MethodPost, PathEnroll, r)
+}
+
+// InstallGenesis writes the chain's genesis into the daemon's home.
+func (c *Client) InstallGenesis(ctx context.Context, genesis []byte) error {
+	_, err := ask[struct{}](ctx, c, http.MethodPut, PathGenesis, genesis)
+	return err
+}
+
+// Rosters returns every envelope that the host knows, parents first.
+func (c *Client) Rosters(ctx context.Context) (RosterReply, error) {
+	return ask[RosterReply](ctx, c, http.MethodGet, PathRoster, nil)
+}
+
+// Publish gives the host new roster generations.
+func (c *Client) Publish(ctx context.Context, r PublishRequest) (RosterStatus, error) {
+	return ask[RosterStatus](ctx, c, http.MethodPut, PathRoster, r)
+}
+
+// SetIntent records what a person wants of the host.
+func (c *Client) SetIntent(ctx context.Context, i Intent) (Intent, error) {
+	return ask[Intent](ctx, c, http.MethodPut, PathIntent, i)
+}
+
+// Commit returns the newest commit that the host's node holds.
+func (c *Client) Commit(ctx context.Context) (Commit, error) {
+	return ask[Commit](ctx, c, http.MethodGet, PathCommit, nil)
+}
+
+// Peers returns whom the host's node knows.
+func (c *Client) Peers(ctx context.Context) (PeersReply, error) {
+	return ask[PeersReply](ctx, c, http.MethodGet, PathPeers, nil)
+}
+
+// RestoreKey brings a consensus key to the host and leaves it disarmed.
+func (c *Client) RestoreKey(ctx context.Context, r RestoreRequest) (SigningStatus, error) {
+	return ask[SigningStatus](ctx, c, http.MethodPut, PathKey, r)
+}
+
+// Arm lets the host's consensus key sign, if the proof holds.
+func (c *Client) Arm(ctx context.Context, r ArmRequest) (SigningStatus, error) {
+	return ask[SigningStatus](ctx, c, http.MethodPost, PathArm, r)
+}
+
+// Lock takes the host's deployment lock for as long as the returned function is not called and this process lives.
+// When somebody else holds it the error is an *Error with code "locked" and the holder.
+func (c *Client) Lock(ctx context.Context, holder string) (release func(), err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	res, err := c.do(ctx, http.MethodPost, PathLock, LockHolder{Holder: holder})
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	// The agent has answered with its header and holds the lock until this body is closed.
+	return func() { cancel(); _ = res.Body.Close() }, nil
+}
+
+// Logs streams the last lines of one of the host's logs ("node", "supervisor" or "agent"), and what follows when
+// asked to.
+func (c *Client) Logs(ctx context.Context, log string, lines int, follow bool) (io.ReadCloser, error) {
+	q := url.Values{"log": {log}, "lines": {strconv.Itoa(lines)}}
+	if follow {
+		q.Set("follow", "true")
+	}
+	res, err := c.do(ctx, http.MethodGet, PathLogs+"?"+q.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
+}
+
+// ask sends body and decodes the answer into a T.
+func ask[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
+	var v T
+	res, err := c.do(ctx, method, path, body)
+	if err != nil {
+		return v, err
+	}
+	defer res.Body.Close()
+	if err := json.NewDecoder(io.LimitReader(res.Body, MaxResponse)).Decode(&v); err != nil && !errors.Is(err, io.EOF) {
+		return v, fmt.Errorf("read answer of host %q to %s %s: %w", c.host, method, path, err)
+	}
+	return v, nil
+}
+
+// do sends body as JSON ([]byte as it is) and returns a successful response, or the agent's problem as an *Error.
+func (c *Client) do(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var r io.Reader
+	switch b := body.(type) {
+	case nil:
+	case []byte:
+		r = bytes.NewReader(b)
+	default:
+		encoded, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encode request to host %q: %w", c.host, err)
+		}
+		r = bytes.NewReader(encoded)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, r)
+	if err != nil {
+		return nil, err
+	}
+	res, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("ask host %q: %w", c.host, ctx.Err())
+		}
+		return nil, &Unreachable{Host: c.host, Err: err}
+	}
+	if res.StatusCode < 300 {
+		return res, nil
+	}
+	defer res.Body.Close()
+	p := Problem{Code: "internal", Error: res.Status}
+	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&p); err != nil {
+		p.Error = fmt.Sprintf("%s (answer unreadable: %v)", res.Status, err)
+	}
+	return nil, &Error{Host: c.host, Problem: p}
+}

@@ -1,0 +1,67 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// SocketName is the agent's socket in the host's folder.
+const SocketName = "agent.sock"
+
+// maxSocketPath is what the kernels we run on all take (Linux 107 bytes, macOS 103).
+const maxSocketPath = 103
+
+// ListenIn opens the agent's socket in dir, which only its owner may enter. The caller holds the agent's lock, so
+// that a socket left behind by a killed agent can be removed.
+func ListenIn(dir string) (net.Listener, error) {
+	if err := os.Remove(filepath.Join(dir, SocketName)); err != nil && !os.IsNotExist(err) {
+		return nil, fmt.Errorf("remove stale socket: %w", err)
+	}
+	path, done, err := shortPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen in %q: %w", dir, err)
+	}
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // the short path is gone by then; the next agent removes the socket
+	if err := os.Chmod(path, 0o600); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("protect socket in %q: %w", dir, err)
+	}
+	return l, nil
+}
+
+// dialIn connects to the agent whose socket is in dir.
+func dialIn(ctx context.Context, dir string) (net.Conn, error) {
+	path, done, err := shortPath(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", path)
+}
+
+// shortPath names the socket in dir so that it fits the kernel's limit: on Linux through an open folder.
+// The path holds until done is called.
+func shortPath(dir string) (path string, done func(), err error) {
+	path = filepath.Join(dir, SocketName)
+	if len(path) <= maxSocketPath {
+		return path, func() {}, nil
+	}
+	if runtime.GOOS != "linux" {
+		return "", nil, fmt.Errorf("socket %q: the path has %d bytes, the system takes %d; move the deployment to a shorter path", path, len(path), maxSocketPath)
+	}
+	f, err := os.Open(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	return fmt.Sprintf("/proc/self/fd/%d/%s", f.Fd(), SocketName), func() { _ = f.Close() }, nil
+}
