@@ -1,0 +1,66 @@
+package node
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pressenter/pressenter/internal/atomicfile"
+)
+
+// Revision names a set of settings: equal files have equal revisions. It is what a restart brings into effect.
+func (f Files) Revision() string {
+	h := sha256.New()
+	for _, s := range slices.Concat(f.Comet, f.App) {
+		fmt.Fprintf(h, "%s=%s\n", s.Key, s.Value)
+	}
+	return hex.EncodeToString(h.Sum(nil))[:16]
+}
+
+// Write makes the files in home follow f and reports whether any had to change. The files must be there: the
+// daemon's own init made them.
+func (f Files) Write(home string) (changed bool, err error) {
+	for name, settings := range map[string][]Setting{"config.toml": f.Comet, "app.toml": f.App} {
+		path := filepath.Join(home, "config", name)
+		old, err := os.ReadFile(path)
+		if err != nil {
+			return changed, fmt.Errorf("read what the daemon's init wrote: %w", err)
+		}
+		edited, err := Edit(old, settings)
+		if err != nil {
+			return changed, fmt.Errorf("edit %q: %w", path, err)
+		}
+		if bytes.Equal(old, edited) {
+			continue
+		}
+		if err := atomicfile.Write(path, edited, 0o600); err != nil {
+			return changed, err
+		}
+		changed = true
+	}
+	return changed, nil
+}
+
+// PurgeAddressBook removes a home's address book when it holds any of the ids, and reports whether it did: telling
+// a node to keep an id private does not make it forget what it wrote down before. The node must not be running.
+func PurgeAddressBook(home string, ids []string) (bool, error) {
+	path := filepath.Join(home, "config", "addrbook.json")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !slices.ContainsFunc(ids, func(id string) bool { return strings.Contains(string(b), id) }) {
+		return false, nil
+	}
+	return true, os.Remove(path)
+}
