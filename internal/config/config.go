@@ -1,0 +1,123 @@
+// Package config is the YAML an operator writes: what a deployment should be, read strictly,
+// with every problem reported at once and by line, written back for people, and described as JSON Schema.
+package config
+
+import "time"
+
+// The values of apiVersion and kind that this version reads.
+const (
+	APIVersion = "pressenter/v1"
+	Kind       = "Deployment"
+)
+
+// Values of the keys that have only one in this version.
+const (
+	ChainPractice = "practice" // chain: the built-in practice network
+	ProviderLocal = "local"    // provider: this computer
+	PolicyAsk     = "ask"      // upgrades.policy: a person agrees to each upgrade
+)
+
+// ValidatorHost is the name of the validator's host.
+const ValidatorHost = "validator"
+
+// Deployment is one validator with what surrounds it.
+type Deployment struct {
+	APIVersion string
+	Kind       string
+	Name       string
+	Chain      Chain
+	Provider   string
+	Validator  Validator
+	Sentries   []Sentry
+	Upgrades   Upgrades
+	Practice   PracticeNetwork
+}
+
+// Chain is the network to validate: the built-in practice network, or a private one run by another daemon.
+type Chain struct {
+	Name         string
+	ChainID      string // this and what follows are empty for the built-in network
+	Daemon       string // base name of the executable
+	Binary       string // where the executable is on this computer, absolute or relative to the config's folder
+	Bech32Prefix string
+	Denom        string
+}
+
+// BuiltIn reports whether c is the practice network that comes with the program.
+func (c Chain) BuiltIn() bool { return c.Name == ChainPractice }
+
+// Validator is the node that signs.
+type Validator struct {
+	Count int
+}
+
+// Sentry is a node that stands between the world and the validator.
+type Sentry struct {
+	Name string
+}
+
+// Upgrades says how a chain's upgrades are taken.
+type Upgrades struct {
+	Policy string
+}
+
+// PracticeNetwork is the rest of a practice network: the validators that are not ours.
+type PracticeNetwork struct {
+	Validators int
+	BlockTime  time.Duration
+}
+
+// Practice returns the deployment that all defaults make: a practice network on this computer.
+func Practice(name string) Deployment {
+	return Deployment{
+		APIVersion: APIVersion,
+		Kind:       Kind,
+		Name:       name,
+		Chain:      Chain{Name: ChainPractice},
+		Provider:   ProviderLocal,
+		Validator:  Validator{Count: 1},
+		Sentries:   []Sentry{{Name: "s1"}, {Name: "s2"}},
+		Upgrades:   Upgrades{Policy: PolicyAsk},
+		Practice:   PracticeNetwork{Validators: 3, BlockTime: time.Second},
+	}
+}
+
+// Warnings says what is allowed in d and yet unwise, one sentence each, led by the path of the key.
+func (d Deployment) Warnings() []string {
+	var ws []string
+	if len(d.Sentries) == 1 {
+		ws = append(ws, "sentries: there is only one: whenever it is away the validator is cut off and signs nothing; two or more avoid that")
+	}
+	return ws
+}
+
+// Parse reads the config in src; file is its name in messages. An error is always of type Problems and holds all that is
+// wrong: if the text cannot be read as YAML all that is wrong with the text, else all that is wrong with what it says.
+func Parse(file string, src []byte) (*Deployment, error) {
+	w := &walk{file: file}
+	d := parse(w, src)
+	if len(w.problems) > 0 {
+		w.problems.sort()
+		return nil, w.problems
+	}
+	return &d, nil
+}
+
+func parse(w *walk, src []byte) Deployment {
+	root, ok := w.guarded(func() (node, bool) { return w.tree(src) })
+	if !ok {
+		return Deployment{}
+	}
+	if root.kind != mapping {
+		w.report(root.at, "", "expected keys and values, got "+string(root.kind), "")
+		return Deployment{}
+	}
+	for _, p := range root.pairs { // what another version's keys mean is not ours to judge
+		if p.key == "apiVersion" && p.value.kind == text && p.value.text != APIVersion {
+			message, suggestion := otherVersion(p.value.text)
+			w.report(p.value.at, p.key, message, suggestion)
+			return Deployment{}
+		}
+	}
+	return block(Practice(""), deploymentKeys).read(w, "", root)
+}

@@ -1,0 +1,190 @@
+package config
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// The tables below are the format: they drive reading, what is said about other keys, and the schema.
+
+const maxSentries = 50
+
+const label = `^[a-z]([-a-z0-9]*[a-z0-9])?$`
+
+// nameRule is for names that become parts of host names, folders and sockets, whose lengths are limited.
+var nameRule = pattern(label, 40, "a name: at most 40 lower-case letters, digits and inner hyphens, a letter first")
+
+var deploymentKeys = []key[Deployment]{
+	field("apiVersion", "Version of this format.", one(APIVersion, otherVersion),
+		func(d *Deployment) *string { return &d.APIVersion }).must(),
+	field("kind", "What the file describes.", one(Kind, expected("kind", Kind)),
+		func(d *Deployment) *string { return &d.Kind }).must(),
+	field("name", "Name of the deployment.", nameRule,
+		func(d *Deployment) *string { return &d.Name }).must(),
+	field("chain", "The network to validate: practice (built in), or a private practice network run by another daemon.", chainRule(),
+		func(d *Deployment) *Chain { return &d.Chain }).must(),
+	field("provider", "Who supplies the hosts: local is this computer.", one(ProviderLocal, otherProvider),
+		func(d *Deployment) *string { return &d.Provider }).must(),
+	field("validator", "The node that signs.", block(Practice("").Validator, validatorKeys),
+		func(d *Deployment) *Validator { return &d.Validator }),
+	field("sentries", "The nodes between the world and the validator; by default s1 and s2.", sentriesRule(),
+		func(d *Deployment) *[]Sentry { return &d.Sentries }),
+	field("upgrades", "How upgrades of the chain are taken.", block(Practice("").Upgrades, upgradesKeys),
+		func(d *Deployment) *Upgrades { return &d.Upgrades }),
+	field("practice", "The rest of a practice network.", block(Practice("").Practice, practiceKeys),
+		func(d *Deployment) *PracticeNetwork { return &d.Practice }),
+	later[Deployment]("signer", "the validator signs with its own key"),
+	later[Deployment]("mesh", "the hosts are on one computer"),
+	later[Deployment]("notify", "see 'pressenter status'"),
+	later[Deployment]("sidecars", "each host runs its node only"),
+	later[Deployment]("region", "the hosts are on one computer"),
+	later[Deployment]("size", "the hosts are on one computer"),
+}
+
+var chainKeys = []key[Chain]{
+	field("name", "Name of the network.", except(nameRule, ChainPractice),
+		func(c *Chain) *string { return &c.Name }).must(),
+	field("chain_id", "Chain id, as in the genesis file.",
+		pattern(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$`, 50, "a chain id: at most 50 letters, digits, dots, hyphens and underscores"),
+		func(c *Chain) *string { return &c.ChainID }).must(),
+	field("daemon", "Name of the executable, without folder.",
+		pattern(`^[A-Za-z0-9][A-Za-z0-9._-]*$`, 64, "the name of an executable, without folder"),
+		func(c *Chain) *string { return &c.Daemon }).must(),
+	field("binary", "Path of the executable on this computer; a relative one starts at the folder of this file.",
+		pattern(`^[^\p{C}\p{Z}~$](([^\p{C}\p{Z}$]| )*[^\p{C}\p{Z}$/])?$`, 1024, "a path to an executable (~ and $NAME are not expanded)"),
+		func(c *Chain) *string { return &c.Binary }).must(),
+	field("bech32_prefix", "First part of the network's addresses, as cosmos in cosmos1abc.",
+		pattern(`^[a-z][a-z0-9]*$`, 20, "an address prefix: at most 20 lower-case letters and digits, a letter first"),
+		func(c *Chain) *string { return &c.Bech32Prefix }).must(),
+	field("denom", "Smallest unit of the token that is staked.",
+		pattern(`^[A-Za-z][A-Za-z0-9/:._-]{2,127}$`, 128, "a denom: 3 to 128 letters, digits and /:._-, a letter first"),
+		func(c *Chain) *string { return &c.Denom }).must(),
+}
+
+var validatorKeys = []key[Validator]{
+	field("count", "How many nodes sign.", whole(1, 1, otherCount), func(v *Validator) *int { return &v.Count }).
+		defaultsTo(Practice("").Validator.Count),
+	later[Validator]("provider", "the hosts are on one computer"),
+	later[Validator]("region", "the hosts are on one computer"),
+	later[Validator]("size", "the hosts are on one computer"),
+	later[Validator]("sidecars", "each host runs its node only"),
+}
+
+var sentryKeys = []key[Sentry]{
+	field("name", "Name of the sentry and of its host.", except(nameRule, ValidatorHost, "world", "operator"),
+		func(s *Sentry) *string { return &s.Name }).must(),
+	later[Sentry]("provider", "the hosts are on one computer"),
+	later[Sentry]("region", "the hosts are on one computer"),
+	later[Sentry]("size", "the hosts are on one computer"),
+	later[Sentry]("private_peers", "a sentry finds its peers by itself"),
+	later[Sentry]("sidecars", "each host runs its node only"),
+}
+
+var upgradesKeys = []key[Upgrades]{
+	field("policy", "Who agrees to an upgrade: ask is a person, each time.",
+		one(PolicyAsk, func(got string) (string, string) {
+			return fmt.Sprintf("policy %s: policies other than %s are not implemented in this version", quote(got), PolicyAsk), "use policy: " + PolicyAsk
+		}), func(u *Upgrades) *string { return &u.Policy }).defaultsTo(Practice("").Upgrades.Policy),
+}
+
+var practiceKeys = []key[PracticeNetwork]{
+	field("validators", "How many validators the network has besides ours; 3 go on without it.",
+		whole(3, 7, func(got string) (string, string) {
+			return got + " is not between 3 and 7: the network must go on without our validator, on one computer", ""
+		}), func(p *PracticeNetwork) *int { return &p.Validators }).defaultsTo(Practice("").Practice.Validators),
+	field("block_time", "Time between blocks, from 1s to 30s.", duration(time.Second, 30*time.Second),
+		func(p *PracticeNetwork) *time.Duration { return &p.BlockTime }).defaultsTo(Practice("").Practice.BlockTime.String()),
+}
+
+// chainRule is the name of a network that the program knows, or all that it must know of another.
+func chainRule() rule[Chain] {
+	known := one(ChainPractice, func(got string) (string, string) {
+		if like, ok := nearest(got, []string{ChainPractice}); ok {
+			return "unknown chain " + quote(got), fmt.Sprintf("did you mean %q?", like)
+		}
+		return fmt.Sprintf("chain %s: networks other than practice are not implemented in this version; use chain: practice", quote(got)), ""
+	})
+	private := block(Chain{}, chainKeys)
+	return rule[Chain]{schema: schema{"oneOf": []schema{known.schema, private.schema}}, read: func(w *walk, path string, n node) Chain {
+		switch n.kind {
+		case mapping:
+			return private.read(w, path, n)
+		case text:
+			return Chain{Name: known.read(w, path, n)}
+		}
+		w.expected(path, n, "a name or a mapping", "")
+		return Chain{}
+	}}
+}
+
+// sentriesRule is a list of sentries, each of which can also be told apart by its name.
+func sentriesRule() rule[[]Sentry] {
+	r := many(block(Sentry{}, sentryKeys), 1, maxSentries,
+		"must have at least one: without a sentry the validator would face the world itself")
+	read := r.read
+	r.read = func(w *walk, path string, n node) []Sentry {
+		first := map[string]position{}
+		for i, item := range n.items {
+			for _, p := range item.pairs {
+				if p.key != "name" || p.value.kind != text {
+					continue
+				}
+				if before, twice := first[p.value.text]; twice {
+					at := fmt.Sprintf("%s[%d].name", path, i)
+					w.report(p.value.at, at, fmt.Sprintf("%s is also the name of the sentry on line %d", quote(p.value.text), before.line), "")
+					continue
+				}
+				first[p.value.text] = p.value.at
+			}
+		}
+		return read(w, path, n)
+	}
+	return r
+}
+
+func expected(key, value string) func(string) (string, string) {
+	return func(got string) (string, string) {
+		return fmt.Sprintf("expected %q, got %s", value, quote(got)), fmt.Sprintf("write %s: %s", key, value)
+	}
+}
+
+var versioned = regexp.MustCompile(`^pressenter/v([1-9][0-9]{0,5})([a-z][a-z0-9]*)?$`)
+
+func otherVersion(got string) (string, string) {
+	if m := versioned.FindStringSubmatch(got); m != nil {
+		if v, _ := strconv.Atoi(m[1]); v > 1 {
+			return quote(got) + " is newer than this program", "use a newer program, or apiVersion: " + APIVersion
+		}
+	}
+	return expected("apiVersion", APIVersion)(got)
+}
+
+// laterProviders are designed and not implemented.
+var laterProviders = []string{"ssh", "hetzner", "digitalocean", "vultr", "openstack", "exoscale", "aws", "gcp"}
+
+func otherProvider(got string) (string, string) {
+	if slices.Contains(laterProviders, got) {
+		return fmt.Sprintf("provider %q is not implemented in this version", got), "use provider: " + ProviderLocal
+	}
+	suggestion := "use provider: " + ProviderLocal
+	if like, ok := nearest(got, append([]string{ProviderLocal}, laterProviders...)); ok {
+		suggestion = fmt.Sprintf("did you mean %q?", like)
+		if like != ProviderLocal {
+			suggestion += " This version does not implement it"
+		}
+	}
+	return "unknown provider " + quote(got), suggestion
+}
+
+func otherCount(got string) (string, string) {
+	switch got {
+	case "0":
+		return "0 (the sentries ask the cosigners) is not implemented in this version", "use count: 1"
+	case "2":
+		return "2 (two nodes behind cosigners) is not implemented in this version", "use count: 1"
+	}
+	return "expected 1, got " + got, "use count: 1"
+}
