@@ -14,15 +14,15 @@ import (
 const envPrefix = "PRACTICED"
 
 func main() {
-	if err := run(); err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
+func run(args []string) error {
 	chain.SetIdentity()
-	root, err := newRoot()
+	root, err := new(daemon).root(args)
 	if err != nil {
 		return err
 	}

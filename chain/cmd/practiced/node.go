@@ -1,48 +1,51 @@
 package main
 
 import (
-	"errors"
 	"io"
 
 	"cosmossdk.io/log"
 	dbm "github.com/cosmos/cosmos-db"
 
-	"github.com/cosmos/cosmos-sdk/client/flags"
 	"github.com/cosmos/cosmos-sdk/server"
 	servertypes "github.com/cosmos/cosmos-sdk/server/types"
 
 	"github.com/pressenter/pressenter/chain"
+	"github.com/pressenter/pressenter/chain/internal/earlygc"
 )
 
-// newApp makes the application for the server's commands, whose signature leaves panics as the only way to fail.
-func newApp(logger log.Logger, db dbm.DB, trace io.Writer, options servertypes.AppOptions) servertypes.Application {
-	app, err := buildApp(logger, db, trace, options, true)
+// newApp makes the application for the server's commands, whose signature leaves a panic as the only way to fail.
+func (d *daemon) newApp(logger log.Logger, db dbm.DB, trace io.Writer, options servertypes.AppOptions) servertypes.Application {
+	app, err := d.build(logger, db, trace, options, true)
 	if err != nil {
 		panic(err)
 	}
 	return app
 }
 
-func buildApp(logger log.Logger, db dbm.DB, trace io.Writer, options servertypes.AppOptions, latest bool) (*chain.App, error) {
-	parts, err := chain.Assemble(logger, options)
-	if err != nil {
+// build makes the application from the parts that are there, unless they were assembled with other options: `prune`
+// has options of its own.
+func (d *daemon) build(logger log.Logger, db dbm.DB, trace io.Writer, options servertypes.AppOptions, latest bool) (*chain.App, error) {
+	// Whatever builds the application may run for months.
+	earlygc.On()
+	if d.options != options {
+		d.parts = nil
+	}
+	if err := d.assemble(logger, options); err != nil {
 		return nil, err
 	}
-	return parts.Build(db, trace, latest, server.DefaultBaseappOptions(options)...)
+	return d.parts.Build(db, trace, latest, server.DefaultBaseappOptions(options)...)
 }
 
 // exportApp writes the state at a height, or the newest where the height is -1.
-func exportApp(logger log.Logger, db dbm.DB, trace io.Writer, height int64, zeroHeight bool, _ []string,
+func (d *daemon) exportApp(logger log.Logger, db dbm.DB, trace io.Writer, height int64, zeroHeight bool, _ []string,
 	options servertypes.AppOptions, modules []string,
 ) (servertypes.ExportedApp, error) {
-	if home, _ := options.Get(flags.FlagHome).(string); home == "" {
-		return servertypes.ExportedApp{}, errors.New("export: no home folder is set")
-	}
-	app, err := buildApp(logger, db, trace, options, height == -1)
+	newest := height == -1
+	app, err := d.build(logger, db, trace, options, newest)
 	if err != nil {
 		return servertypes.ExportedApp{}, err
 	}
-	if height != -1 {
+	if !newest {
 		if err := app.LoadHeight(height); err != nil {
 			return servertypes.ExportedApp{}, err
 		}

@@ -2,10 +2,10 @@ package main
 
 import (
 	"os"
+	"strings"
 
-	"cosmossdk.io/client/v2/autocli"
 	"cosmossdk.io/log"
-	"cosmossdk.io/tools/confix/cmd"
+	confix "cosmossdk.io/tools/confix/cmd"
 	cmtconfig "github.com/cometbft/cometbft/config"
 	"github.com/spf13/cobra"
 	"github.com/spf13/viper"
@@ -14,79 +14,91 @@ import (
 	"github.com/cosmos/cosmos-sdk/client/config"
 	"github.com/cosmos/cosmos-sdk/client/debug"
 	"github.com/cosmos/cosmos-sdk/client/flags"
-	"github.com/cosmos/cosmos-sdk/client/grpc/cmtservice"
 	"github.com/cosmos/cosmos-sdk/client/keys"
 	"github.com/cosmos/cosmos-sdk/client/pruning"
-	"github.com/cosmos/cosmos-sdk/client/rpc"
 	"github.com/cosmos/cosmos-sdk/client/snapshot"
-	addresscodec "github.com/cosmos/cosmos-sdk/codec/address"
 	"github.com/cosmos/cosmos-sdk/server"
 	serverconfig "github.com/cosmos/cosmos-sdk/server/config"
-	sdk "github.com/cosmos/cosmos-sdk/types"
+	servertypes "github.com/cosmos/cosmos-sdk/server/types"
 	"github.com/cosmos/cosmos-sdk/types/tx/signing"
-	authcli "github.com/cosmos/cosmos-sdk/x/auth/client/cli"
 	authtx "github.com/cosmos/cosmos-sdk/x/auth/tx"
 	txconfig "github.com/cosmos/cosmos-sdk/x/auth/tx/config"
 	authtypes "github.com/cosmos/cosmos-sdk/x/auth/types"
-	genutilcli "github.com/cosmos/cosmos-sdk/x/genutil/client/cli"
 
 	"github.com/pressenter/pressenter/chain"
 )
 
-func newRoot() (*cobra.Command, error) {
-	parts, err := chain.Assemble(log.NewNopLogger(), viper.New())
-	if err != nil {
-		return nil, err
-	}
-	initial := client.Context{}.
-		WithCodec(parts.Codec).
-		WithInterfaceRegistry(parts.InterfaceRegistry).
-		WithLegacyAmino(parts.Amino).
-		WithTxConfig(parts.TxConfig).
-		WithAccountRetriever(authtypes.AccountRetriever{}).
-		WithInput(os.Stdin).
-		WithHomeDir(chain.DefaultHome()).
-		WithViper(envPrefix)
-
-	root := &cobra.Command{
-		Use:           chain.DaemonName,
-		Short:         "The daemon of the practice chain",
-		SilenceErrors: true,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
-			return prepare(cmd, initial)
-		},
-	}
-	root.AddCommand(
-		genutilcli.InitCmd(parts.Basics, chain.DefaultHome()),
-		genutilcli.Commands(parts.TxConfig, parts.Basics, chain.DefaultHome()),
-		debug.Cmd(),
-		cmd.ConfigCommand(),
-		pruning.Cmd(newApp, chain.DefaultHome()),
-		snapshot.Cmd(newApp),
-		server.StatusCommand(),
-		keys.Commands(),
-		queryCommand(),
-		txCommand(),
-	)
-	server.AddCommands(root, chain.DefaultHome(), newApp, exportApp, func(*cobra.Command) {})
-
-	auto := autocli.AppOptions{
-		Modules:               parts.Modules,
-		AddressCodec:          addresscodec.NewBech32Codec(sdk.GetConfig().GetBech32AccountAddrPrefix()),
-		ValidatorAddressCodec: addresscodec.NewBech32Codec(sdk.GetConfig().GetBech32ValidatorAddrPrefix()),
-		ConsensusAddressCodec: addresscodec.NewBech32Codec(sdk.GetConfig().GetBech32ConsensusAddrPrefix()),
-		ClientCtx:             initial,
-	}
-	comet := cmtservice.NewCometBFTCommands()
-	auto.Modules[comet.Name()] = comet
-	return root, auto.EnhanceRootCommand(root)
+// daemon is one run of the program. The chain's modules are assembled at most once in it: before the command is
+// parsed where the commands themselves come from the modules, else after its flags and files are read.
+type daemon struct {
+	parts   *chain.Parts
+	options servertypes.AppOptions
 }
 
-// prepare reads the flags and the three configuration files, and creates those that are missing.
-func prepare(cmd *cobra.Command, ctx client.Context) error {
+// assemble makes the parts unless they are there.
+func (d *daemon) assemble(logger log.Logger, options servertypes.AppOptions) error {
+	if d.parts != nil {
+		return nil
+	}
+	parts, err := chain.Assemble(logger, options)
+	d.parts, d.options = parts, options
+	return err
+}
+
+// root makes the tree of commands for the arguments. Those that need no modules are made first. When the arguments
+// begin with one of them, the others, which are most of the tree, are left out.
+func (d *daemon) root(args []string) (*cobra.Command, error) {
+	root := &cobra.Command{
+		Use:               chain.DaemonName,
+		Short:             "The daemon of the practice chain",
+		SilenceErrors:     true,
+		PersistentPreRunE: d.prepare,
+	}
+	home := chain.DefaultHome()
+	root.AddCommand(
+		keys.Commands(),
+		debug.Cmd(),
+		confix.ConfigCommand(),
+		pruning.Cmd(d.newApp, home),
+		snapshot.Cmd(d.newApp),
+		server.StatusCommand(),
+	)
+	server.AddCommands(root, home, d.newApp, d.exportApp, func(*cobra.Command) {})
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		if found, _, err := root.Find(args[:1]); err == nil && found != root {
+			dontPrepare(found)
+			return root, nil
+		}
+	}
+	if err := d.assemble(log.NewNopLogger(), viper.New()); err != nil {
+		return nil, err
+	}
+	return root, d.addModuleCommands(root, home)
+}
+
+// dontPrepare spares `version` the reading of files, and a user who asks for it the making of a home folder.
+func dontPrepare(cmd *cobra.Command) {
+	if cmd.Name() == "version" {
+		cmd.PersistentPreRunE = func(*cobra.Command, []string) error { return nil }
+	}
+}
+
+// prepare reads the flags and the three configuration files, and creates the files that are missing.
+func (d *daemon) prepare(cmd *cobra.Command, _ []string) error {
 	cmd.SetOut(cmd.OutOrStdout())
 	cmd.SetErr(cmd.ErrOrStderr())
-	ctx, err := client.ReadPersistentCommandFlags(ctx.WithCmdContext(cmd.Context()), cmd.Flags())
+
+	app := serverconfig.DefaultConfig()
+	app.MinGasPrices = chain.MinGasPrices
+	err := server.InterceptConfigsPreRunHandler(cmd, serverconfig.DefaultConfigTemplate, app, cmtconfig.DefaultConfig())
+	if err != nil {
+		return err
+	}
+	node := server.GetServerContextFromCmd(cmd)
+	if err := d.assemble(node.Logger, node.Viper); err != nil {
+		return err
+	}
+	ctx, err := client.ReadPersistentCommandFlags(d.clientContext().WithCmdContext(cmd.Context()), cmd.Flags())
 	if err != nil {
 		return err
 	}
@@ -98,63 +110,31 @@ func prepare(cmd *cobra.Command, ctx client.Context) error {
 			return err
 		}
 	}
-	if err := client.SetCmdClientContextHandler(ctx, cmd); err != nil {
-		return err
-	}
-	app := serverconfig.DefaultConfig()
-	app.MinGasPrices = chain.MinGasPrices
-	return server.InterceptConfigsPreRunHandler(cmd, serverconfig.DefaultConfigTemplate, app, cmtconfig.DefaultConfig())
+	return client.SetCmdClientContextHandler(ctx, cmd)
+}
+
+// clientContext is what a command knows of the chain before it has read its flags.
+func (d *daemon) clientContext() client.Context {
+	return client.Context{}.
+		WithCodec(d.parts.Codec).
+		WithInterfaceRegistry(d.parts.InterfaceRegistry).
+		WithLegacyAmino(d.parts.Amino).
+		WithTxConfig(d.parts.TxConfig).
+		WithAccountRetriever(authtypes.AccountRetriever{}).
+		WithInput(os.Stdin).
+		WithHomeDir(chain.DefaultHome()).
+		WithViper(envPrefix)
 }
 
 // withTextual lets transactions be signed as text. It shows coins by their metadata, which a client asks a node for.
 func withTextual(ctx client.Context) (client.Context, error) {
+	modes := append([]signing.SignMode{signing.SignMode_SIGN_MODE_TEXTUAL}, authtx.DefaultSignModes...)
 	config, err := authtx.NewTxConfigWithOptions(ctx.Codec, authtx.ConfigOptions{
-		EnabledSignModes:           append(authtx.DefaultSignModes[:len(authtx.DefaultSignModes):len(authtx.DefaultSignModes)], signing.SignMode_SIGN_MODE_TEXTUAL),
+		EnabledSignModes:           modes,
 		TextualCoinMetadataQueryFn: txconfig.NewGRPCCoinMetadataQueryFn(ctx),
 	})
 	if err != nil {
 		return ctx, err
 	}
 	return ctx.WithTxConfig(config), nil
-}
-
-func queryCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:                        "query",
-		Aliases:                    []string{"q"},
-		Short:                      "Querying subcommands",
-		SuggestionsMinimumDistance: 2,
-		RunE:                       client.ValidateCmd,
-	}
-	cmd.AddCommand(
-		rpc.WaitTxCmd(),
-		rpc.ValidatorCommand(),
-		server.QueryBlockCmd(),
-		server.QueryBlocksCmd(),
-		server.QueryBlockResultsCmd(),
-		authcli.QueryTxCmd(),
-		authcli.QueryTxsByEventsCmd(),
-	)
-	return cmd
-}
-
-func txCommand() *cobra.Command {
-	cmd := &cobra.Command{
-		Use:                        "tx",
-		Short:                      "Transactions subcommands",
-		SuggestionsMinimumDistance: 2,
-		RunE:                       client.ValidateCmd,
-	}
-	cmd.AddCommand(
-		authcli.GetSignCommand(),
-		authcli.GetSignBatchCommand(),
-		authcli.GetMultiSignCommand(),
-		authcli.GetMultiSignBatchCmd(),
-		authcli.GetValidateSignaturesCommand(),
-		authcli.GetBroadcastCommand(),
-		authcli.GetEncodeCommand(),
-		authcli.GetDecodeCommand(),
-		authcli.GetSimulateCmd(),
-	)
-	return cmd
 }
