@@ -43,7 +43,7 @@ func ParseAddress(s string) (Address, error) {
 	if err != nil || host == "" {
 		return Address{}, fmt.Errorf("parse address %q: want host:port", s)
 	}
-	a.Host, a.Port = plainHost(host), uint16(n)
+	a.Host, a.Port = PlainHost(host), uint16(n)
 	return a, nil
 }
 
@@ -86,8 +86,8 @@ func validID(s string) bool {
 	return err == nil && len(raw) == idLength && s == strings.ToLower(s)
 }
 
-// plainHost writes an IP address in its one short form, so that two spellings of it are equal.
-func plainHost(s string) string {
+// PlainHost writes an IP address in its one short form, so that two spellings of it are equal.
+func PlainHost(s string) string {
 	ip, err := netip.ParseAddr(s)
 	if err != nil {
 		return s

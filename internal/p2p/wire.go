@@ -136,7 +136,7 @@ func decodeAddresses(data []byte) ([]Address, bool, error) {
 		}
 		as := make([]Address, len(told))
 		for i, t := range told {
-			as[i] = Address{ID: clean(strings.ToLower(t.ID)), Host: plainHost(clean(t.IP))}
+			as[i] = Address{ID: clean(strings.ToLower(t.ID)), Host: PlainHost(clean(t.IP))}
 			if t.Port <= math.MaxUint16 {
 				as[i].Port = uint16(t.Port)
 			}
