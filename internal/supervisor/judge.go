@@ -13,7 +13,7 @@ const (
 	stillBlocks  = 20               // block times without a new block
 	stillMin     = time.Minute      // and never less than this
 	haltedBlocks = 3                // the same, when consensus has said that it stopped
-	haltedMin    = 5 * time.Second  //
+	haltedMin    = 5 * time.Second  // and never less than this
 	silentRun    = 2 * time.Minute  // RPC, after it had answered
 	silentStart  = 5 * time.Minute  // RPC, before its first answer: replays and migrations take their time
 	reviveEvery  = 10 * time.Minute // between restarts of a daemon that runs but does nothing
@@ -45,6 +45,8 @@ type verdict struct {
 	restart  string // why to stop and start the daemon; "" to let it run
 }
 
+// What is said holds no number that grows while it holds, or the report would be written anew all the time.
+
 // judge decides about a daemon that runs. A daemon that has reached an upgrade or halt height stays up and does nothing,
 // so it is the height that is watched, never the process.
 func judge(v view) verdict {
@@ -53,11 +55,14 @@ func judge(v view) verdict {
 		return judgeSilent(v)
 	case v.halted && v.still >= max(haltedBlocks*v.blockTime, haltedMin):
 		return judgeHalted(v)
-	case v.still >= max(stillBlocks*v.blockTime, stillMin):
+	case v.still >= v.stillLimit():
 		return judgeStill(v)
 	}
 	return verdict{phase: Running}
 }
+
+// stillLimit is how long a chain of this speed may go without a block.
+func (v view) stillLimit() time.Duration { return max(stillBlocks*v.blockTime, stillMin) }
 
 func judgeSilent(v view) verdict {
 	switch {
@@ -66,7 +71,7 @@ func judgeSilent(v view) verdict {
 	case !v.answered:
 		return verdict{phase: Starting, findings: []health.Finding{{
 			Code: "slow-start", Severity: health.Warning,
-			Message: fmt.Sprintf("The node runs for %s and does not answer yet. It may replay blocks or migrate its state.", rough(v.silent)),
+			Message: "The node runs for more than " + rough(silentStart) + " and does not answer yet. It may replay blocks or migrate its state.",
 			Next:    "Wait, and see the log.",
 		}}}
 	case v.silent < silentRun:
@@ -74,7 +79,7 @@ func judgeSilent(v view) verdict {
 	}
 	out := verdict{phase: Frozen, findings: []health.Finding{{
 		Code: "rpc-silent", Severity: health.Critical,
-		Message: fmt.Sprintf("The node runs but has not answered for %s.", rough(v.silent)),
+		Message: "The node runs but has not answered for more than " + rough(silentRun) + ".",
 		Next:    "See the log. It is restarted by itself, not more than once in ten minutes.",
 	}}}
 	if v.sinceRevival >= reviveEvery {
@@ -124,11 +129,11 @@ func judgeStill(v view) verdict {
 			"The chain has no block yet: its time has not come, or fewer than two thirds of its validators are there.", "Wait.")
 	case v.catchingUp:
 		return about(health.Warning, "sync-still",
-			fmt.Sprintf("The node is behind and has not come forward for %s (height %d, %d peers).", rough(v.still), v.height, v.peers),
+			fmt.Sprintf("The node is behind and has not come forward for more than %s (height %d).", rough(v.stillLimit()), v.height),
 			"See the log. Peers that have the missing blocks may be needed.")
 	}
 	return about(health.Warning, "no-new-blocks",
-		fmt.Sprintf("No new block for %s at height %d, with %d peers. The whole network may stand still.", rough(v.still), v.height, v.peers),
+		fmt.Sprintf("No new block for more than %s at height %d. The whole network may stand still.", rough(v.stillLimit()), v.height),
 		"See whether other nodes have newer blocks. It is not restarted: that would not help.")
 }
 

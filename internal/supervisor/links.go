@@ -12,7 +12,7 @@ import (
 const (
 	linkGrace   = 10 * time.Second // before anything is said
 	cutOffFor   = 30 * time.Second // without any peer, before a restart
-	cutOffEvery = 2 * time.Minute  // doubled with every restart that did not help
+	cutOffEvery = 2 * time.Minute  // doubled with every further one that did not help
 	cutOffMax   = 30 * time.Minute
 	missingFor  = 30 * time.Minute // one of several, before a restart
 )
@@ -88,7 +88,7 @@ func judgeCutOff(v linksView, missing, dialable []link) (found []health.Finding,
 	for _, l := range missing {
 		long = long && l.missing > cutOffFor
 	}
-	gap := backoff{min: cutOffEvery, max: cutOffMax}.delay(v.tries)
+	gap := backoff{min: cutOffEvery, max: cutOffMax}.delay(max(0, v.tries-1))
 	if long && v.since > gap {
 		restart = "it had no peer and did not dial"
 	}
