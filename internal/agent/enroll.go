@@ -1,0 +1,195 @@
+package agent
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/atomicfile"
+	"github.com/pressenter/pressenter/internal/comet"
+	"github.com/pressenter/pressenter/internal/daemon"
+	"github.com/pressenter/pressenter/internal/keyring"
+	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/signing"
+)
+
+// enroll makes the host ready to hold a node: binary in cosmovisor's layout, home made by the daemon's own init,
+// keys born and backed up. Every part may be done again after a crash; the record that says "enrolled" is last.
+func (f Folder) enroll(ctx context.Context, r api.EnrollRequest) (*host, error) {
+	if err := r.Valid(); err != nil {
+		return nil, err
+	}
+	identity, err := f.loadIdentity()
+	if err != nil {
+		return nil, err
+	}
+	binary, err := f.installBinary(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.initHome(ctx, binary, r); err != nil {
+		return nil, err
+	}
+	out := api.Enrolled{Name: r.Name, Identity: identity.Public().(ed25519.PublicKey)}
+	if out.NodeID, err = comet.ReadNodeID(filepath.Join(f.Home(), "config", "node_key.json")); err != nil {
+		return nil, err
+	}
+	if holdsConsensusKey(roster.Role(r.Role)) {
+		if out.Consensus, out.Backup, err = f.bearConsensusKey(r); err != nil {
+			return nil, err
+		}
+	}
+	place, err := signing.PlaceOf(string(f))
+	if err != nil {
+		return nil, err
+	}
+	h := &host{Enrollment: r, Enrolled: out, Place: place, At: time.Now()}
+	return h, writeJSON(f.record(), h)
+}
+
+// holdsConsensusKey says whether a host of this role is born with a consensus key.
+func holdsConsensusKey(r roster.Role) bool {
+	return r == roster.RoleValidator || r == roster.RoleGenesisValidator
+}
+
+// installBinary puts the daemon where cosmovisor looks for it, as a link to the same file where that is possible.
+func (f Folder) installBinary(r api.EnrollRequest) (string, error) {
+	dir := filepath.Join(f.Home(), "cosmovisor", "genesis", "bin")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	to := filepath.Join(dir, r.Daemon)
+	if sum, err := hashFile(to); err != nil || sum != r.BinaryHash {
+		if err := linkOrCopy(r.Binary, to, r.BinaryHash); err != nil {
+			return "", fmt.Errorf("install daemon %q: %w", r.Daemon, err)
+		}
+	}
+	current := filepath.Join(f.Home(), "cosmovisor", "current")
+	if err := os.Symlink("genesis", current); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", err
+	}
+	return to, nil
+}
+
+// linkOrCopy makes to the file from, if its SHA-256 is want.
+func linkOrCopy(from, to, want string) error {
+	tmp := to + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Link(from, tmp); err != nil {
+		if err := copyFile(from, tmp); err != nil {
+			return err
+		}
+	}
+	sum, err := hashFile(tmp)
+	if err != nil {
+		return err
+	}
+	if sum != want {
+		_ = os.Remove(tmp)
+		return fmt.Errorf("file %q has SHA-256 %s, expected %s", from, sum, want)
+	}
+	if err := os.Chmod(tmp, 0o700); err != nil {
+		return err
+	}
+	return os.Rename(tmp, to)
+}
+
+func copyFile(from, to string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		_ = out.Close()
+		return err
+	}
+	return errors.Join(out.Sync(), out.Close())
+}
+
+func hashFile(path string) (string, error) {
+	in, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, in); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// initHome lets the daemon make its home in a folder of its own and moves the parts into place, so that a home is
+// either not there or whole.
+func (f Folder) initHome(ctx context.Context, binary string, r api.EnrollRequest) error {
+	if _, err := os.Stat(filepath.Join(f.Home(), "data")); err == nil {
+		return nil
+	}
+	making := f.path("home.new")
+	if err := os.RemoveAll(making); err != nil {
+		return err
+	}
+	if _, err := (daemon.Command{Binary: binary, Home: making}).Run(ctx, "init", r.Moniker, "--chain-id", r.ChainID); err != nil {
+		return err
+	}
+	// Until a genesis is installed there is none: the one that init makes is nobody's.
+	if err := os.Remove(filepath.Join(making, "config", "genesis.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, part := range []string{"config", "data"} { // data last: it says that the home is whole
+		to := filepath.Join(f.Home(), part)
+		if err := os.RemoveAll(to); err != nil {
+			return err
+		}
+		if err := os.Rename(filepath.Join(making, part), to); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(making)
+}
+
+// bearConsensusKey takes the key that init made into the signing folder, armed because it never signed, and seals
+// a backup of it.
+func (f Folder) bearConsensusKey(r api.EnrollRequest) (pub, backup []byte, err error) {
+	if err := f.Signing().TakeBorn(filepath.Join(f.Home(), "config", "priv_validator_key.json")); err != nil {
+		return nil, nil, err
+	}
+	status, err := f.Signing().Load()
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := os.ReadFile(filepath.Join(f.Signing().Dir, signing.KeyFile))
+	if err != nil {
+		return nil, nil, err
+	}
+	backup, err = os.ReadFile(f.backup())
+	if errors.Is(err, fs.ErrNotExist) {
+		backup, err = keyring.SealBackup(r.BackupTo, keyring.Backup{
+			Deployment: r.Deployment, Host: r.Name, PubKey: status.PublicKey, Created: time.Now().UTC(), KeyFile: keyring.NewSecret(key),
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("back up consensus key: %w", err)
+		}
+		err = atomicfile.Write(f.backup(), backup, 0o600)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return status.PublicKey, backup, nil
+}

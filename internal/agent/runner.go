@@ -1,0 +1,95 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/process"
+	"github.com/pressenter/pressenter/internal/supervisor"
+)
+
+// Runner starts and stops a host's supervisor. Child processes are one way, systemd units will be another; nothing
+// else in the agent knows how things run on its host.
+type Runner interface {
+	// Start starts the supervisor. It outlives the agent.
+	Start() error
+	// Stop ends the supervisor and the daemon, or the daemon alone when its supervisor is gone, and returns once
+	// nothing runs any more.
+	Stop(ctx context.Context) error
+	// Supervisor and Daemon say what runs, also when another agent started it.
+	Supervisor() (process.Identity, bool)
+	Daemon() (process.Identity, bool)
+}
+
+// stopGrace is how long a supervisor may take to stop its daemon: longer than the daemon's own grace period.
+const stopGrace = 50 * time.Second
+
+// children runs the supervisor as a process of its own session, so that it goes on when the agent is killed.
+type children struct {
+	folder Folder
+	exe    string // this program
+}
+
+// Start implements Runner.
+func (c children) Start() error {
+	log, err := c.folder.Log("supervisor")
+	if err != nil {
+		return err
+	}
+	_, err = process.StartDetached(process.Spec{
+		Path: c.exe, Args: []string{"node", "run", "--host", string(c.folder)}, Dir: string(c.folder),
+		Env: []string{"HOME=" + string(c.folder), "PATH=/usr/local/bin:/usr/bin:/bin", "TMPDIR=" + os.TempDir()}, LogPath: log,
+	})
+	if err != nil {
+		return fmt.Errorf("start supervisor: %w", err)
+	}
+	return nil
+}
+
+// Stop implements Runner.
+func (c children) Stop(ctx context.Context) error {
+	for range 3 { // a supervisor that was just starting may appear after the first look
+		id, up := c.Supervisor()
+		if !up {
+			id, up = c.Daemon()
+		}
+		if !up {
+			return nil
+		}
+		if err := process.Terminate(ctx, id, stopGrace); err != nil {
+			return fmt.Errorf("stop node: %w", err)
+		}
+	}
+	if id, up := c.Daemon(); up {
+		return fmt.Errorf("stop node: %v still runs", id)
+	}
+	return nil
+}
+
+// Supervisor implements Runner.
+func (c children) Supervisor() (process.Identity, bool) {
+	return holder(c.folder.path(supervisor.SupervisorLock))
+}
+
+// Daemon implements Runner.
+func (c children) Daemon() (process.Identity, bool) {
+	if id, up := holder(c.folder.path(supervisor.HomeLock)); up {
+		if sup, ok := c.Supervisor(); !ok || sup != id { // a supervisor about to start holds the home itself
+			return id, true
+		}
+	}
+	return process.Identity{}, false
+}
+
+func holder(lock string) (process.Identity, bool) {
+	h, err := process.ReadHolder(lock)
+	if err != nil || h.Process.IsZero() || !h.Process.Alive() {
+		return process.Identity{}, false
+	}
+	return h.Process, true
+}
+
+var errGone = errors.New("the host's folder is gone")

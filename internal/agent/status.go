@@ -1,0 +1,228 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/comet"
+	"github.com/pressenter/pressenter/internal/health"
+	"github.com/pressenter/pressenter/internal/process"
+	"github.com/pressenter/pressenter/internal/signing"
+	"github.com/pressenter/pressenter/internal/supervisor"
+)
+
+// askTimeout bounds what a status waits for the node.
+const askTimeout = 3 * time.Second
+
+// status tells all that the host knows of itself. It asks the node now; nothing is remembered.
+func (k *keeper) status(ctx context.Context) api.HostStatus {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	k.mu.Lock()
+	h, v, trouble := k.host, k.verdict, k.trouble
+	k.mu.Unlock()
+	s := api.HostStatus{
+		Agent:  api.AgentStatus{PID: os.Getpid(), Version: k.Version, Since: k.started},
+		Roster: k.rosterStatus(), Intent: k.Folder.loadIntent(), Node: observeProcesses(k.Folder, k.runner),
+	}
+	if self, err := process.Self(); err == nil {
+		if u, err := self.Usage(); err == nil {
+			s.Agent.RSSBytes, s.Agent.CPUSecs = u.RSS, u.CPU.Seconds()
+		}
+	}
+	s.Reason = v.reason
+	if trouble != nil {
+		s.Findings = append(s.Findings, health.Finding{
+			Code: "agent", Severity: health.Critical, Message: "The agent cannot make the host as it should be: " + trouble.Error() + ".",
+			Next: "Mend the cause; the agent goes on by itself.",
+		})
+	}
+	if h != nil {
+		s.Name, s.Deployment, s.Role, s.Listen = h.Enrollment.Name, h.Enrollment.Deployment, h.Enrollment.Role, h.Enrollment.Listen
+		s.Enrolled = &h.Enrolled
+		k.changing.Lock()
+		s.GenesisHash, _ = k.genesisHash() // an unreadable one is the loop's trouble
+		k.changing.Unlock()
+		s.Signing = k.signingStatus(ctx, h)
+		if s.Node.DaemonPID != 0 {
+			askNode(ctx, "http://"+h.Enrollment.Listen.RPC, &s.Node)
+		}
+	}
+	s.Findings = append(s.Findings, s.Node.Findings...)
+	s.Node.Findings = nil
+	return s
+}
+
+func (k *keeper) rosterStatus() api.RosterStatus {
+	state := k.rosters.State()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s := api.RosterStatus{Fork: state.Fork, Applied: k.applied, Learned: k.learned, Heads: []string{}}
+	if id := k.rosters.ID(); !id.IsZero() {
+		s.ID = id.String()
+	}
+	if state.Effective != nil {
+		s.Generation = state.Effective.Generation
+	}
+	for _, h := range state.Heads {
+		s.Heads = append(s.Heads, h.String())
+	}
+	return s
+}
+
+// observeProcesses tells what runs in a host's folder; no agent is needed for it.
+func observeProcesses(f Folder, r Runner) api.NodeStatus {
+	n := api.NodeStatus{Phase: "down"}
+	if id, up := r.Daemon(); up {
+		n.DaemonPID, n.Phase = id.PID, "unsupervised"
+	}
+	id, up := r.Supervisor()
+	if !up {
+		return n
+	}
+	n.SupervisorPID, n.Phase = id.PID, "starting"
+	report, err := supervisor.ReadReport(string(f))
+	if err != nil || report.Supervisor != id {
+		return n // it has not written its first report yet
+	}
+	n.Phase, n.Since, n.Restarts = string(report.Phase), report.Since, report.Restarts
+	n.RestartToken, n.Revision, n.Findings = report.RestartToken, report.Revision, report.Findings
+	return n
+}
+
+// Inspect tells what runs in a host's folder while its agent does not.
+func Inspect(f Folder) api.HostStatus {
+	s := api.HostStatus{Node: observeProcesses(f, children{folder: f}), Intent: f.loadIntent(), Reason: "its agent does not run"}
+	if h, err := f.loadHost(); err == nil && h != nil {
+		s.Name, s.Deployment, s.Role, s.Listen = h.Enrollment.Name, h.Enrollment.Deployment, h.Enrollment.Role, h.Enrollment.Listen
+		s.Enrolled = &h.Enrolled
+		s.GenesisHash, _ = hashFile(f.genesis()) //nolint:errcheck // none is none
+	}
+	s.Findings, s.Node.Findings = s.Node.Findings, nil
+	return s
+}
+
+// StopInspected ends whatever runs in the folder of a host whose agent does not run.
+func StopInspected(ctx context.Context, f Folder) error { return children{folder: f}.Stop(ctx) }
+
+// AgentOf is the running agent of a host's folder.
+func AgentOf(f Folder) (process.Identity, bool) { return holder(f.lock()) }
+
+// askNode adds what the node itself answers.
+func askNode(ctx context.Context, rpc string, n *api.NodeStatus) {
+	client := &comet.Client{URL: rpc}
+	st, err := client.Status(ctx)
+	if err != nil {
+		return
+	}
+	n.Answers, n.Version, n.Network, n.NodeID = true, st.Version, st.Network, st.NodeID
+	n.Height, n.BlockTime, n.CatchingUp = st.Height, st.Time, st.CatchingUp
+	if info, err := client.NetInfo(ctx); err == nil {
+		n.Peers = livePeers(info)
+	}
+}
+
+func livePeers(info comet.NetInfo) []api.Peer {
+	out := make([]api.Peer, 0, len(info.Peers))
+	for _, p := range info.Peers {
+		out = append(out, api.Peer{NodeID: p.ID, Moniker: p.Moniker, RemoteIP: p.RemoteIP, Listen: p.ListenAddr, Outbound: p.Outbound})
+	}
+	slices.SortFunc(out, func(a, b api.Peer) int {
+		if a.NodeID < b.NodeID {
+			return -1
+		}
+		return 1
+	})
+	return out
+}
+
+// signingStatus tells of the consensus key, with the chain's own record of what it missed.
+func (k *keeper) signingStatus(ctx context.Context, h *host) api.SigningStatus {
+	st, err := k.Folder.Signing().Load()
+	if err != nil {
+		return api.SigningStatus{State: signing.Disarmed, Reason: err.Error()}
+	}
+	s := api.SigningStatus{State: st.State, Reason: st.Reason, PublicKey: st.PublicKey, LastHeight: st.LastHeight}
+	k.mu.Lock()
+	if k.watch != "" {
+		s.Reason = k.watch
+	}
+	k.mu.Unlock()
+	if st.State == signing.None {
+		return s
+	}
+	s.Address = signing.Address(st.PublicKey)
+	effective := k.rosters.State().Effective
+	if effective == nil {
+		return s
+	}
+	client := &comet.Client{URL: "http://" + h.Enrollment.Listen.RPC}
+	addr, err := comet.ConsAddress(effective.Chain.Bech32Prefix, st.PublicKey)
+	if err != nil {
+		return s
+	}
+	if params, err := client.SlashingParams(ctx); err == nil {
+		s.Window, s.MinSigned = params.Window, strconv.FormatFloat(params.MinSigned, 'f', -1, 64)
+	}
+	if info, err := client.SigningInfo(ctx, addr); err == nil {
+		s.Missed, s.Tombstoned, s.Jailed = info.Missed, info.Tombstoned, info.Jailed(time.Now())
+	}
+	return s
+}
+
+// commit is the newest LastCommit in a block of the host's node.
+func (k *keeper) commit(ctx context.Context) (api.Commit, error) {
+	client, err := k.client()
+	if err != nil {
+		return api.Commit{}, err
+	}
+	b, err := client.Block(ctx, 0)
+	if err != nil {
+		return api.Commit{}, err
+	}
+	c := api.Commit{Height: int64(b.LastCommit.Height), Time: b.Header.Time, Total: len(b.LastCommit.Signatures)}
+	for _, s := range b.LastCommit.Signatures {
+		if s.Flag == comet.FlagCommit {
+			c.Signers = append(c.Signers, s.Address)
+		}
+	}
+	return c, nil
+}
+
+// peers tells whom the host's node knows.
+func (k *keeper) peers(ctx context.Context) (api.PeersReply, error) {
+	client, err := k.client()
+	if err != nil {
+		return api.PeersReply{}, err
+	}
+	info, err := client.NetInfo(ctx)
+	if err != nil {
+		return api.PeersReply{}, err
+	}
+	out := api.PeersReply{Peers: livePeers(info), AddressBook: []api.AddressEntry{}}
+	book, err := comet.ReadAddrBook(filepath.Join(k.Folder.Home(), "config", "addrbook.json"))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return api.PeersReply{}, err
+	}
+	for _, e := range book {
+		out.AddressBook = append(out.AddressBook, api.AddressEntry{NodeID: e.ID, Addr: e.Address})
+	}
+	return out, nil
+}
+
+func (k *keeper) client() (*comet.Client, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.host == nil {
+		return nil, refuse(http.StatusConflict, "not-enrolled", fmt.Errorf("this host is not enrolled"), "")
+	}
+	return &comet.Client{URL: "http://" + k.host.Enrollment.Listen.RPC}, nil
+}

@@ -1,0 +1,161 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/comet"
+	"github.com/pressenter/pressenter/internal/node"
+	"github.com/pressenter/pressenter/internal/supervisor"
+)
+
+// turn looks, decides and does.
+func (k *keeper) turn(ctx context.Context) error {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	f, err := k.look()
+	if err != nil {
+		k.note(verdict{}, "", err)
+		return err
+	}
+	v := decide(f)
+	switch v.wish {
+	case stop:
+		if f.up {
+			k.Logger.Info("stopping node", "why", v.reason)
+			err = k.runner.Stop(ctx)
+		}
+	case run:
+		err = k.follow(ctx, f, v)
+	case leave:
+	}
+	applied := ""
+	if err == nil && len(f.state.Heads) == 1 && v.wish != leave {
+		applied = f.state.Heads[0].String()
+	}
+	k.note(v, applied, err)
+	return err
+}
+
+func (k *keeper) note(v verdict, applied string, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.verdict, k.applied, k.trouble = v, applied, err
+}
+
+// follow makes files and processes as v wants them.
+func (k *keeper) follow(ctx context.Context, f facts, v verdict) error {
+	local := node.Local{P2P: f.host.Enrollment.Listen.P2P, RPC: f.host.Enrollment.Listen.RPC}
+	if v.sign {
+		local.KeyFile, local.StateFile = node.ArmedKey, node.ArmedState
+	}
+	files, err := node.Settings(v.roster, v.self, local)
+	if err != nil {
+		return err
+	}
+	spec := k.spec(f, v, files.Revision())
+	old, err := supervisor.ReadSpec(string(k.Folder))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if f.up && k.mustRest(old, spec, v) {
+		k.Logger.Info("stopping node before it may go on", "revision", spec.Revision)
+		if err := k.runner.Stop(ctx); err != nil {
+			return err
+		}
+		f.up = false
+	}
+	if changed, err := files.Write(k.Folder.Home()); err != nil {
+		return err
+	} else if changed {
+		k.Logger.Info("configuration written", "revision", spec.Revision, "sign", v.sign)
+	}
+	if err != nil || !sameSpec(old, spec) { // after the files, so that a restart finds them
+		if err := supervisor.WriteSpec(string(k.Folder), spec); err != nil {
+			return err
+		}
+	}
+	return k.ensureUp(f, v)
+}
+
+// ensureUp starts the supervisor where there is none; it adopts a daemon that runs without one.
+func (k *keeper) ensureUp(f facts, v verdict) error {
+	if _, supervised := k.runner.Supervisor(); supervised {
+		return nil
+	}
+	if !f.up {
+		if purged, err := node.PurgeAddressBook(k.Folder.Home(), node.PrivateIDs(v.roster, v.self)); err != nil {
+			return err
+		} else if purged {
+			k.Logger.Info("address book held a private id: removed")
+		}
+	}
+	k.Logger.Info("starting supervisor", "daemon_runs", f.up)
+	return k.runner.Start()
+}
+
+// spec is what the supervisor is told.
+func (k *keeper) spec(f facts, v verdict, revision string) supervisor.Spec {
+	s := supervisor.Spec{
+		Daemon:       f.host.Enrollment.Daemon,
+		RPC:          "http://" + f.host.Enrollment.Listen.RPC,
+		BlockTime:    v.roster.Chain.BlockTime,
+		Revision:     revision,
+		RestartToken: v.self.Restart,
+	}
+	for _, p := range node.Dials(v.roster, v.self) {
+		s.Peers = append(s.Peers, supervisor.Peer{NodeID: p.NodeID, Address: p.Address, Name: p.Name})
+	}
+	return s
+}
+
+// sameSpec compares what the agent sets; the supervisor's reading fills in defaults.
+func sameSpec(a, b supervisor.Spec) bool {
+	return a.Daemon == b.Daemon && a.RPC == b.RPC && a.Revision == b.Revision && a.RestartToken == b.RestartToken &&
+		slices.Equal(a.Peers, b.Peers)
+}
+
+// mustRest says whether the node has to be down before its files may change: a node that is about to be restarted
+// while its address book holds what it must no longer tell.
+func (k *keeper) mustRest(old, now supervisor.Spec, v verdict) bool {
+	if old.RestartToken == now.RestartToken {
+		return false
+	}
+	private := node.PrivateIDs(v.roster, v.self)
+	book, err := comet.ReadAddrBook(filepath.Join(k.Folder.Home(), "config", "addrbook.json"))
+	return err == nil && slices.ContainsFunc(book, func(a comet.KnownAddress) bool { return slices.Contains(private, a.ID) })
+}
+
+// hashed is a file's hash and what the file looked like when it was taken.
+type hashed struct {
+	sum  string
+	size int64
+	mod  time.Time
+}
+
+// genesisHash is the hex SHA-256 of the genesis in the home, "" when there is none. A large file is read only when
+// it has changed.
+func (k *keeper) genesisHash() (string, error) {
+	info, err := os.Stat(k.Folder.genesis())
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	if k.genesis.sum != "" && k.genesis.size == info.Size() && k.genesis.mod.Equal(info.ModTime()) {
+		return k.genesis.sum, nil
+	}
+	sum, err := hashFile(k.Folder.genesis())
+	if err != nil {
+		return "", fmt.Errorf("hash genesis: %w", err)
+	}
+	k.genesis = hashed{sum: sum, size: info.Size(), mod: info.ModTime()}
+	return sum, nil
+}

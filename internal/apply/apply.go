@@ -1,0 +1,274 @@
+// Package apply makes the world follow a plan. It is the only doer: it observes, asks package plan for the steps, and
+// does them one stage after the other.
+//
+// It keeps no journal. A step is either visible in what is observed or it was not done, so an apply that was killed
+// anywhere is finished by another one.
+package apply
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/config"
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/keyring"
+	"github.com/pressenter/pressenter/internal/local"
+	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/process"
+	"github.com/pressenter/pressenter/internal/rosterdir"
+)
+
+// Provider supplies hosts. [local.Provider] makes them on this computer; machines will be others.
+type Provider interface {
+	Create(h deployment.Host) error
+	Destroy(ctx context.Context, h deployment.Host, keep string) error
+	StartAgent(ctx context.Context, h deployment.Host) error
+	StopAgent(ctx context.Context, h deployment.Host) error
+	Client(h deployment.Host) *api.Client
+	Inspect(h deployment.Host) api.HostStatus
+	Exists(h deployment.Host) bool
+}
+
+var _ Provider = local.Provider{}
+
+// Event is progress, for whoever shows it.
+type Event struct {
+	Step plan.Step // nil for a word between steps
+	Done bool
+	Err  error
+	Took time.Duration
+	Word string
+}
+
+// Session is one operator's hold on a deployment, from lock to unlock.
+type Session struct {
+	Config   config.Deployment
+	Dir      deployment.Dir
+	Daemon   string // path of the chain's program
+	Provider Provider
+	Who      string // for locks and intents: user@host (pid)
+	// Passphrase opens a protected keyring; it is asked only when needed.
+	Passphrase func() ([]byte, error)
+	Progress   func(Event)
+	// Crash is called before and after every step by tests that enumerate crashes; nil otherwise.
+	Crash func(s plan.Step, after bool)
+
+	locks  []func()
+	world  *sideState
+	own    *sideState
+	ports  *local.Ports
+	daemon deployment.Daemon
+	want   plan.Want
+	have   plan.Observed
+	mu     sync.Mutex
+}
+
+// sideState is one of the two deployments of a practice network: the validator's own, or the world's.
+type sideState struct {
+	dir       deployment.Dir
+	inventory deployment.Inventory
+	rosters   *rosterdir.Store
+	keyring   *keyring.Keyring
+}
+
+// Locked says that somebody else is changing the deployment.
+type Locked struct {
+	Where string
+	Who   string
+	Since time.Time
+}
+
+// Error says who holds the lock since when.
+func (l *Locked) Error() string {
+	return fmt.Sprintf("%s is being changed by %s since %s (%s ago)", l.Where, l.Who, l.Since.Local().Format("15:04:05 on 2 Jan 2006"), time.Since(l.Since).Round(time.Second))
+}
+
+// Open locks the deployment on this computer and reads what the operator knows.
+func (s *Session) Open() error {
+	lock, err := s.Dir.Lock(s.Who)
+	var held *process.Held
+	if errors.As(err, &held) {
+		return &Locked{Where: "the deployment", Who: held.Holder.Name, Since: held.Holder.Since}
+	}
+	if err != nil {
+		return fmt.Errorf("lock deployment in %q: %w", s.Dir, err)
+	}
+	s.locks = append(s.locks, func() { _ = lock.Close() })
+	return s.Read()
+}
+
+// Read reads what the operator knows, without a lock.
+func (s *Session) Read() error {
+	var err error
+	if s.world, err = openSide(s.Dir.World()); err != nil {
+		return err
+	}
+	s.own, err = openSide(s.Dir)
+	return err
+}
+
+// Close releases every lock.
+func (s *Session) Close() {
+	for _, release := range s.locks {
+		release()
+	}
+	s.locks = nil
+	for _, side := range []*sideState{s.world, s.own} {
+		if side != nil && side.keyring != nil {
+			side.keyring.Wipe()
+		}
+	}
+}
+
+func openSide(dir deployment.Dir) (*sideState, error) {
+	inv, err := dir.LoadInventory()
+	if err != nil {
+		return nil, err
+	}
+	store, err := dir.Rosters()
+	if err != nil {
+		return nil, err
+	}
+	return &sideState{dir: dir, inventory: inv, rosters: store}, nil
+}
+
+// LockHosts takes the lock on every host that answers, so that an operator elsewhere is kept away too.
+func (s *Session) LockHosts(ctx context.Context) error {
+	for _, side := range []*sideState{s.world, s.own} {
+		for _, h := range side.inventory.Hosts {
+			release, err := s.Provider.Client(h).Lock(ctx, s.Who)
+			var refused *api.Error
+			var away *api.Unreachable
+			switch {
+			case err == nil:
+				s.locks = append(s.locks, release)
+			case errors.As(err, &refused) && refused.Lock != nil:
+				return &Locked{Where: fmt.Sprintf("host %q", h.Name), Who: refused.Lock.Holder, Since: refused.Lock.Since}
+			case errors.As(err, &away):
+			default:
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Plan observes and decides. It first adopts the newest roster that any host holds.
+func (s *Session) Plan(ctx context.Context) (plan.Plan, error) {
+	if err := s.prepare(); err != nil {
+		return plan.Plan{}, err
+	}
+	if err := s.Observe(ctx); err != nil {
+		return plan.Plan{}, err
+	}
+	return plan.Make(s.want, s.have)
+}
+
+// Observed is what the last Plan saw.
+func (s *Session) Observed() plan.Observed { return s.have }
+
+// Wanted is what the last Plan was made for.
+func (s *Session) Wanted() plan.Want { return s.want }
+
+// prepare finds the daemon and resolves the config.
+func (s *Session) prepare() error {
+	d, err := inspectDaemon(s.Config, s.Daemon)
+	if err != nil {
+		return err
+	}
+	s.daemon = d
+	if s.ports == nil {
+		s.ports = local.NewPorts(string(s.Dir), takenPorts(s.world.inventory, s.own.inventory))
+	}
+	s.want, err = plan.Resolve(s.Config, plan.Facts{
+		Dir: s.Dir, World: s.world.inventory, Own: s.own.inventory, Daemon: s.daemon, Ports: s.ports.Next,
+	})
+	return err
+}
+
+// Do carries out a plan, stage by stage. It stops at the first stage in which a step fails; what was done stays.
+func (s *Session) Do(ctx context.Context, p plan.Plan) error {
+	for _, stage := range p.Stages {
+		g, ctx := errgroup.WithContext(ctx)
+		g.SetLimit(8)
+		for _, step := range stage {
+			g.Go(func() error { return s.step(ctx, step) })
+		}
+		if err := g.Wait(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// StepError says which step failed.
+type StepError struct {
+	Step plan.Step
+	Err  error
+}
+
+// Error implements error.
+func (e *StepError) Error() string { return fmt.Sprintf("%s: %v", e.Step, e.Err) }
+
+// Unwrap returns the cause.
+func (e *StepError) Unwrap() error { return e.Err }
+
+func (s *Session) step(ctx context.Context, step plan.Step) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	begun := time.Now()
+	s.progress(Event{Step: step})
+	s.crash(step, false)
+	err := s.do(ctx, step)
+	s.crash(step, true)
+	s.progress(Event{Step: step, Done: true, Err: err, Took: time.Since(begun)})
+	if err != nil {
+		return &StepError{step, err}
+	}
+	return nil
+}
+
+func (s *Session) crash(step plan.Step, after bool) {
+	if s.Crash != nil {
+		s.Crash(step, after)
+	}
+}
+
+func (s *Session) progress(e Event) {
+	if s.Progress != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.Progress(e)
+	}
+}
+
+// MarshalSteps writes a plan for programs: each step with its kind and words.
+func MarshalSteps(p plan.Plan) ([]byte, error) {
+	type row struct {
+		Stage int       `json:"stage"`
+		Kind  plan.Kind `json:"kind"`
+		Type  string    `json:"type"`
+		Words string    `json:"words"`
+		Step  plan.Step `json:"step"`
+	}
+	out := struct {
+		Changes bool     `json:"changes"`
+		Steps   []row    `json:"steps"`
+		Notes   []string `json:"notes"`
+	}{Changes: !p.Empty(), Steps: []row{}, Notes: p.Notes}
+	for i, stage := range p.Stages {
+		for _, st := range stage {
+			name := fmt.Sprintf("%T", st)
+			out.Steps = append(out.Steps, row{i + 1, plan.KindOf(st), name[len("plan."):], st.String(), st})
+		}
+	}
+	return json.MarshalIndent(out, "", "  ")
+}

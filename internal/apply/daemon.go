@@ -1,0 +1,138 @@
+package apply
+
+import (
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+
+	"github.com/pressenter/pressenter/internal/config"
+	"github.com/pressenter/pressenter/internal/deployment"
+)
+
+// NoDaemon says that the chain's program cannot be used, and what to do.
+type NoDaemon struct{ Why, Next string }
+
+// Error implements error.
+func (e *NoDaemon) Error() string { return e.Why }
+
+// inspectDaemon looks at the chain's program before anything is made with it.
+func inspectDaemon(c config.Deployment, path string) (deployment.Daemon, error) {
+	next := "build it with 'make chain', or name it with --daemon"
+	if !c.Chain.BuiltIn() {
+		next = "set chain.binary to the daemon's executable on this computer"
+	}
+	if path == "" {
+		return deployment.Daemon{}, &NoDaemon{"the chain's program was not found", next}
+	}
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return deployment.Daemon{}, &NoDaemon{fmt.Sprintf("the chain's program %q does not exist", path), next}
+	case err != nil:
+		return deployment.Daemon{}, err
+	case info.IsDir() || info.Mode()&0o111 == 0:
+		return deployment.Daemon{}, &NoDaemon{fmt.Sprintf("the chain's program %q is not executable", path), "chmod +x it, or " + next}
+	}
+	if err := architecture(path); err != nil {
+		return deployment.Daemon{}, &NoDaemon{fmt.Sprintf("the chain's program %q cannot run here: %v", path, err), next}
+	}
+	sum, err := hash(path)
+	if err != nil {
+		return deployment.Daemon{}, fmt.Errorf("read the chain's program: %w", err)
+	}
+	name := c.Chain.Daemon
+	if c.Chain.BuiltIn() {
+		name = "practiced"
+	}
+	return deployment.Daemon{Name: name, Path: path, SHA256: sum}, nil
+}
+
+var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64}
+
+// architecture compares the program's machine with ours, where both are known. Scripts pass.
+func architecture(path string) error {
+	if runtime.GOOS != "linux" {
+		return nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	var magic [4]byte
+	if n, err := io.ReadFull(f, magic[:]); err != nil {
+		return fmt.Errorf("it has only %d bytes", n)
+	}
+	switch {
+	case string(magic[:2]) == "#!":
+		return nil
+	case string(magic[:]) != elf.ELFMAG:
+		return errors.New("it is not a program of Linux")
+	}
+	e, err := elf.NewFile(f)
+	if err != nil {
+		return fmt.Errorf("it is damaged: %w", err)
+	}
+	if want, known := machines[runtime.GOARCH]; known && e.Machine != want {
+		return fmt.Errorf("it is for %v, this computer is %s", e.Machine, runtime.GOARCH)
+	}
+	return nil
+}
+
+func hash(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// storePath is where a daemon lies by content.
+func storePath(d deployment.Dir, sum, name string) string {
+	return filepath.Join(d.Store(), sum, name)
+}
+
+// stage copies the daemon into the deployment's store, whole or not at all.
+func stage(d deployment.Dir, from deployment.Daemon) (string, error) {
+	to := storePath(d, from.SHA256, from.Name)
+	if sum, err := hash(to); err == nil && sum == from.SHA256 {
+		return to, nil
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return "", err
+	}
+	in, err := os.Open(from.Path)
+	if err != nil {
+		return "", err
+	}
+	defer in.Close()
+	tmp := to + ".new"
+	out, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o700)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	if _, err := io.Copy(io.MultiWriter(out, h), in); err != nil {
+		_ = out.Close()
+		return "", fmt.Errorf("copy %q: %w", from.Path, err)
+	}
+	if err := errors.Join(out.Sync(), out.Close()); err != nil {
+		return "", err
+	}
+	if sum := hex.EncodeToString(h.Sum(nil)); sum != from.SHA256 {
+		return "", fmt.Errorf("%q changed while it was copied", from.Path)
+	}
+	return to, os.Rename(tmp, to)
+}

@@ -1,0 +1,166 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/keyring"
+	"github.com/pressenter/pressenter/internal/node"
+	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/signing"
+)
+
+// askTimeout bounds what one host is waited for.
+const askTimeout = 5 * time.Second
+
+// Observe looks at everything that is wanted or was there before.
+func (s *Session) Observe(ctx context.Context) error {
+	var err error
+	if s.have.World, err = s.observe(ctx, s.world, s.want.World); err != nil {
+		return err
+	}
+	if s.have.Own, err = s.observe(ctx, s.own, s.want.Own); err != nil {
+		return err
+	}
+	staged := storePath(s.Dir, s.daemon.SHA256, s.daemon.Name)
+	_, err = os.Stat(staged)
+	s.have.Staged = err == nil
+	_, err = os.Stat(filepath.Join(s.Dir.Genesis(), "prepared"))
+	s.have.Prepared = err == nil
+	s.have.Genesis = ""
+	if sum, err := hash(filepath.Join(s.Dir.Genesis(), "genesis.json")); err == nil {
+		s.have.Genesis = sum
+		if s.want.Chain.GenesisSHA256, err = roster.ParseHash(sum); err != nil {
+			return err
+		}
+	}
+	s.have.Signing = s.signing(ctx)
+	return nil
+}
+
+// observe looks at one deployment. Rosters that hosts know and we do not are adopted.
+func (s *Session) observe(ctx context.Context, side *sideState, want deployment.Inventory) (plan.ObservedDeployment, error) {
+	out := plan.ObservedDeployment{Hosts: map[string]plan.ObservedHost{}}
+	_, err := keyring.Protected(side.dir.Operator())
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return out, err
+	}
+	out.Keyring = err == nil
+	hosts := map[string]deployment.Host{}
+	for _, h := range slices.Concat(want.Hosts, side.inventory.Hosts) { // what was saved wins: it is where the host is
+		hosts[h.Name] = h
+	}
+	var g errgroup.Group
+	for _, h := range hosts {
+		g.Go(func() error {
+			o := s.observeHost(ctx, side, h)
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			out.Hosts[h.Name] = o
+			return nil
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return out, err
+	}
+	state := side.rosters.State()
+	out.Head, out.Fork = state.Head, state.Fork
+	for _, h := range state.Heads {
+		out.Heads = append(out.Heads, h.String())
+	}
+	return out, nil
+}
+
+func (s *Session) observeHost(ctx context.Context, side *sideState, h deployment.Host) plan.ObservedHost {
+	o := plan.ObservedHost{Host: h, Exists: s.Provider.Exists(h)}
+	if !o.Exists {
+		return o
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	c := s.Provider.Client(h)
+	defer c.Close()
+	st, err := c.Status(ctx)
+	if err != nil {
+		o.Status = s.Provider.Inspect(h)
+		return o
+	}
+	o.Agent, o.Status = true, st
+	if err := s.adopt(ctx, side, c, st); err != nil {
+		s.progress(Event{Word: fmt.Sprintf("rosters of %s were not adopted: %v", h.Name, err)})
+	}
+	return o
+}
+
+// adopt learns what a host knows of the roster and we do not: another operator was here.
+func (s *Session) adopt(ctx context.Context, side *sideState, c *api.Client, st api.HostStatus) error {
+	known := map[string]bool{}
+	for _, e := range side.rosters.Envelopes() {
+		known[e.Hash().String()] = true
+	}
+	if !slices.ContainsFunc(st.Roster.Heads, func(h string) bool { return !known[h] }) {
+		return nil
+	}
+	reply, err := c.Rosters(ctx)
+	if err != nil {
+		return err
+	}
+	envs := make([]roster.Envelope, 0, len(reply.Envelopes))
+	for _, b := range reply.Envelopes {
+		e, err := roster.DecodeEnvelope(b)
+		if err != nil {
+			return err
+		}
+		envs = append(envs, e)
+	}
+	return side.rosters.Learn(envs)
+}
+
+// signing asks the world's validators whether the newest commits hold a signature of ours.
+func (s *Session) signing(ctx context.Context) bool {
+	o, ok := s.have.Own.Hosts["validator"]
+	if !ok || o.Status.Enrolled == nil || len(o.Status.Enrolled.Consensus) == 0 {
+		return false
+	}
+	pub := o.Status.Enrolled.Consensus
+	if len(o.Status.Signing.PublicKey) > 0 {
+		pub = o.Status.Signing.PublicKey
+	}
+	_, found := s.witness(ctx, signing.Address(pub))
+	return found
+}
+
+// witness asks each of the world's validators for its newest LastCommit, and returns the first that holds a
+// precommit of address.
+func (s *Session) witness(ctx context.Context, address string) (api.Commit, bool) {
+	for _, h := range s.world.inventory.Hosts {
+		c := s.Provider.Client(h)
+		commit, err := c.Commit(ctx)
+		c.Close()
+		if err == nil && slices.Contains(commit.Signers, address) {
+			return commit, true
+		}
+	}
+	return api.Commit{}, false
+}
+
+// takenPorts are the ports that hosts of ours have already, running or not.
+func takenPorts(inventories ...deployment.Inventory) []int {
+	var out []int
+	for _, i := range inventories {
+		for _, h := range i.Hosts {
+			out = append(out, node.Port(h.Listen.P2P), node.Port(h.Listen.RPC))
+		}
+	}
+	return out
+}

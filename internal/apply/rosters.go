@@ -1,0 +1,184 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/roster"
+)
+
+// publishTarget publishes the generation that the deployment should have, if it is not the head already.
+func (s *Session) publishTarget(ctx context.Context, side *sideState, want *deployment.Inventory) error {
+	k, err := s.keys(side)
+	if err != nil {
+		return err
+	}
+	enrolled, err := s.enrolledOf(ctx, side)
+	if err != nil {
+		return err
+	}
+	chain := s.want.Chain
+	genesis, err := s.genesisHash()
+	if err != nil {
+		return err
+	}
+	chain.GenesisSHA256 = genesis
+	var peers []string
+	if side == s.own {
+		if peers, err = s.worldPeers(ctx); err != nil {
+			return err
+		}
+	}
+	for range maxGenerations {
+		head := side.rosters.State().Head
+		target := plan.Target(*want, chain, head, enrolled, peers, k.AdminPublic())
+		if target == nil {
+			break
+		}
+		if err := s.sign(side, target); err != nil {
+			return err
+		}
+		if head != nil && head.Signer.Holder != target.Signer.Holder && head.Signer.Holder != "" {
+			break // retired: everybody acknowledges that before anybody else is assigned
+		}
+	}
+	return s.pushAll(ctx, side)
+}
+
+// maxGenerations bounds how many generations one change may take: admit, then assign.
+const maxGenerations = 3
+
+func (s *Session) genesisHash() (roster.Hash, error) {
+	sum, err := hash(s.Dir.Genesis() + "/genesis.json")
+	if err != nil {
+		return roster.Hash{}, fmt.Errorf("read genesis: %w", err)
+	}
+	return roster.ParseHash(sum)
+}
+
+// worldPeers are the world's validators as our sentries dial them.
+func (s *Session) worldPeers(ctx context.Context) ([]string, error) {
+	enrolled, err := s.enrolledOf(ctx, s.world)
+	if err != nil {
+		return nil, err
+	}
+	var out []string
+	for _, h := range s.want.World.Hosts {
+		e, ok := enrolled[h.Name]
+		if !ok {
+			return nil, fmt.Errorf("host %q is not enrolled yet", h.Name)
+		}
+		out = append(out, e.NodeID+"@"+h.Listen.P2P)
+	}
+	return out, nil
+}
+
+// publish signs a generation and brings it to every host. A host where somebody else was first refuses, and then
+// nothing more is sent.
+func (s *Session) publish(ctx context.Context, side *sideState, r *roster.Roster) error {
+	if err := s.sign(side, r); err != nil {
+		return err
+	}
+	return s.pushAll(ctx, side)
+}
+
+// sign signs a generation and keeps it durably here.
+func (s *Session) sign(side *sideState, r *roster.Roster) error {
+	k, err := s.keys(side)
+	if err != nil {
+		return err
+	}
+	key := k.AdminKey()
+	defer clear(key)
+	env, err := roster.Sign(r, key)
+	if err != nil {
+		return err
+	}
+	return side.rosters.Publish([]roster.Envelope{env})
+}
+
+// pushAll brings every host of the inventory to the newest generation, and waits until each obeys it.
+func (s *Session) pushAll(ctx context.Context, side *sideState) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, h := range side.inventory.Hosts {
+		g.Go(func() error { return s.push(ctx, side, h) })
+	}
+	return g.Wait()
+}
+
+// push brings one host to the newest generation and waits until it has followed it.
+func (s *Session) push(ctx context.Context, side *sideState, h deployment.Host) error {
+	c := s.Provider.Client(h)
+	defer c.Close()
+	known, err := c.Rosters(ctx)
+	if err != nil {
+		return err
+	}
+	have := map[roster.Hash]bool{}
+	for _, b := range known.Envelopes {
+		e, err := roster.DecodeEnvelope(b)
+		if err != nil {
+			return fmt.Errorf("read rosters of %q: %w", h.Name, err)
+		}
+		have[e.Hash()] = true
+	}
+	req := api.PublishRequest{Newest: true}
+	for _, e := range side.rosters.Envelopes() {
+		if !have[e.Hash()] {
+			req.Envelopes = append(req.Envelopes, roster.EncodeEnvelope(e))
+		}
+	}
+	// Evidence of a fork, and what heals it, come together and are taken together.
+	state := side.rosters.State()
+	req.Evidence = state.Fork || len(state.Heads) == 1 && state.Head != nil && len(state.Head.Parents) > 1
+	if _, err := c.Publish(ctx, req); err != nil {
+		return err
+	}
+	return s.acknowledged(ctx, side, h)
+}
+
+// acknowledged waits until the host's files and processes follow the head, or it says why it will not.
+func (s *Session) acknowledged(ctx context.Context, side *sideState, h deployment.Host) error {
+	state := side.rosters.State()
+	if state.Head == nil {
+		return nil
+	}
+	head := state.Heads[0].String()
+	return s.poll(ctx, h, func(st api.HostStatus) error {
+		if st.Intent.Held || st.Roster.Applied == head {
+			return nil
+		}
+		if st.Reason != "" {
+			return errors.New(st.Reason)
+		}
+		return errors.New("it has not followed the roster yet")
+	})
+}
+
+// heal publishes a generation that follows every head of a fork.
+func (s *Session) heal(ctx context.Context, side *sideState) error {
+	state := side.rosters.State()
+	if !state.Fork {
+		return nil
+	}
+	var heads []*roster.Roster
+	for _, e := range side.rosters.Envelopes() {
+		for _, h := range state.Heads {
+			if e.Hash() != h {
+				continue
+			}
+			r, err := roster.Parse(e.Payload)
+			if err != nil {
+				return err
+			}
+			heads = append(heads, r)
+		}
+	}
+	return s.publish(ctx, side, roster.Heal(heads...))
+}

@@ -1,0 +1,214 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pressenter/pressenter/internal/apply"
+	"github.com/pressenter/pressenter/internal/plan"
+)
+
+func newPlanCmd(g *global) *cobra.Command {
+	var asJSON, detailed bool
+	c := &cobra.Command{
+		Use: "plan", Short: "Show what apply would do", Args: cobra.NoArgs,
+		Long: "Show every step that apply would take: what is created, changed, restarted and destroyed. Nothing is changed.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := g.session()
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			if err := s.Read(); err != nil {
+				return err
+			}
+			p, err := s.Plan(c.Context())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				b, err := apply.MarshalSteps(p)
+				if err != nil {
+					return err
+				}
+				fmt.Fprintln(c.OutOrStdout(), string(b))
+			} else {
+				printPlan(c.OutOrStdout(), p)
+			}
+			if detailed && !p.Empty() {
+				return errChanges
+			}
+			return nil
+		},
+	}
+	c.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
+	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 2 when there are changes")
+	daemonFlag(c, g)
+	return c
+}
+
+// errChanges ends a plan with --detailed-exitcode.
+var errChanges = usageError{errors.New("there are changes")}
+
+func daemonFlag(c *cobra.Command, g *global) {
+	c.Flags().StringVar(&g.daemon, "daemon", "", "the chain's program (default: beside this one, else from PATH)")
+}
+
+func newApplyCmd(g *global) *cobra.Command {
+	var yes bool
+	c := &cobra.Command{
+		Use: "apply", Short: "Make the world as the config says", Args: cobra.NoArgs,
+		Long: "Show the plan, ask, and do it. Interrupted anywhere, apply goes on where it stopped; again = \"no changes\".",
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := g.session()
+			if err != nil {
+				return err
+			}
+			return runApply(c, s, yes)
+		},
+	}
+	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	daemonFlag(c, g)
+	return c
+}
+
+// runApply plans, asks and does.
+func runApply(c *cobra.Command, s *apply.Session, yes bool) error {
+	defer s.Close()
+	if err := s.Open(); err != nil {
+		return err
+	}
+	if err := s.LockHosts(c.Context()); err != nil {
+		return err
+	}
+	p, err := s.Plan(c.Context())
+	if err != nil {
+		return err
+	}
+	out := c.OutOrStdout()
+	printPlan(out, p)
+	if p.Empty() {
+		return nil
+	}
+	if !yes && isTerminal(c.InOrStdin()) {
+		ok, err := confirm(c, "Do this?", true)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return hint(usageError{errors.New("nothing was changed")}, "run 'pressenter apply' when you are ready")
+		}
+	}
+	return carryOut(c.Context(), out, s, p)
+}
+
+// carryOut does the plan and shows each step as it goes.
+func carryOut(ctx context.Context, out io.Writer, s *apply.Session, p plan.Plan) error {
+	begun := time.Now()
+	pr := &progress{out: out, style: styleFor(out), begun: begun, live: isTerminal(out)}
+	s.Progress = pr.show
+	if err := s.Do(ctx, p); err != nil {
+		pr.clear()
+		return err
+	}
+	pr.clear()
+	fmt.Fprintf(out, "done in %s\n", time.Since(begun).Round(100*time.Millisecond))
+	return nil
+}
+
+// progress prints one line a finished step and, on a terminal, what is going on now.
+type progress struct {
+	out   io.Writer
+	style style
+	begun time.Time
+	live  bool
+	last  string
+}
+
+func (p *progress) show(e apply.Event) {
+	at := fmt.Sprintf("%6.1fs", time.Since(p.begun).Seconds())
+	switch {
+	case e.Step == nil:
+		if e.Word == p.last {
+			return
+		}
+		p.last = e.Word
+		if p.live && !strings.HasPrefix(e.Word, "block ") {
+			fmt.Fprintf(p.out, "\r\033[K%s   %s", p.style.dim(at), p.style.dim(e.Word))
+			return
+		}
+		if strings.HasPrefix(e.Word, "block ") {
+			p.clear()
+			fmt.Fprintf(p.out, "%s %s %s\n", p.style.dim(at), p.style.good("✔"), e.Word)
+		}
+	case e.Done && e.Err == nil:
+		p.clear()
+		fmt.Fprintf(p.out, "%s %s %s %s\n", p.style.dim(at), p.style.good("✔"), e.Step.Where()+": "+brief(e.Step), p.style.dim(e.Took.Round(time.Millisecond).String()))
+	case e.Done:
+		p.clear()
+		fmt.Fprintf(p.out, "%s %s %s\n", p.style.dim(at), p.style.bad("✘"), e.Step.Where()+": "+brief(e.Step))
+	}
+}
+
+func brief(s plan.Step) string {
+	words := s.String()
+	if i := strings.IndexByte(words, ':'); i > 0 && i < 60 {
+		words = words[:i]
+	}
+	return words
+}
+
+func (p *progress) clear() {
+	if p.live {
+		fmt.Fprint(p.out, "\r\033[K")
+	}
+}
+
+// confirm asks a yes-or-no question; Enter takes the default.
+func confirm(c *cobra.Command, question string, enter bool) (bool, error) {
+	choices := "[y/N]"
+	if enter {
+		choices = "[Y/n]"
+	}
+	fmt.Fprintf(c.OutOrStdout(), "%s %s ", question, choices)
+	line, err := readLine(c.InOrStdin())
+	if err != nil {
+		return false, err
+	}
+	switch strings.ToLower(strings.TrimSpace(line)) {
+	case "":
+		return enter, nil
+	case "y", "yes":
+		return true, nil
+	}
+	return false, nil
+}
+
+// readLine reads one line without taking more than it.
+func readLine(r io.Reader) (string, error) {
+	var b strings.Builder
+	one := make([]byte, 1)
+	for {
+		n, err := r.Read(one)
+		if n == 1 && one[0] == '\n' {
+			return b.String(), nil
+		}
+		b.Write(one[:n])
+		if b.Len() > 4096 {
+			return "", bufio.ErrTooLong
+		}
+		if errors.Is(err, io.EOF) {
+			return b.String(), nil
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+}

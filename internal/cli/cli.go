@@ -1,0 +1,161 @@
+// Package cli is the command line: flags and answers in, text and JSON out. It is the only package that prints, reads
+// the environment, handles signals or ends the process.
+//
+// What was asked for goes to standard output, everything else to standard error. Colour is only decoration: without a
+// terminal, or with NO_COLOR, the words are the same.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/apply"
+	"github.com/pressenter/pressenter/internal/config"
+	"github.com/pressenter/pressenter/internal/plan"
+)
+
+// Exit codes.
+const (
+	ExitOK     = 0
+	ExitFailed = 1 // something went wrong
+	ExitUsage  = 2 // the command line or the config is wrong, or a person must decide
+)
+
+// Main runs the program.
+func Main() { os.Exit(Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// Run runs one command and returns its exit code.
+func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return ExitOK
+	}
+	return explain(stderr, err)
+}
+
+// hinted is an error with what to do about it.
+type hinted struct {
+	err  error
+	hint string
+}
+
+func (h *hinted) Error() string { return h.err.Error() }
+func (h *hinted) Unwrap() error { return h.err }
+
+func hint(err error, format string, args ...any) error {
+	return &hinted{err, fmt.Sprintf(format, args...)}
+}
+
+// usageError marks what the caller, and not the world, got wrong.
+type usageError struct{ error }
+
+func (u usageError) Unwrap() error { return u.error }
+
+// explain prints an error with its next step, and returns the exit code.
+func explain(w io.Writer, err error) int {
+	code := ExitFailed
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		fmt.Fprintln(w, problems)
+		fmt.Fprintf(w, "pressenter: error: %d problem(s) in the config; nothing was changed\n", len(problems))
+		return ExitUsage
+	}
+	fmt.Fprintf(w, "pressenter: error: %v\n", err)
+	if next := nextStep(err); next != "" {
+		fmt.Fprintf(w, "pressenter: hint: %s\n", next)
+	}
+	if u := (usageError{}); errors.As(err, &u) {
+		code = ExitUsage
+	}
+	return code
+}
+
+// nextStep finds what to do about an error.
+func nextStep(err error) string {
+	var h *hinted
+	if errors.As(err, &h) {
+		return h.hint
+	}
+	var refusal *plan.Refusal
+	if errors.As(err, &refusal) {
+		return refusal.Next
+	}
+	var daemon *apply.NoDaemon
+	if errors.As(err, &daemon) {
+		return daemon.Next
+	}
+	var answer *api.Error
+	if errors.As(err, &answer) && answer.Hint != "" {
+		return answer.Hint
+	}
+	var locked *apply.Locked
+	if errors.As(err, &locked) {
+		return "wait until it has finished; a lock ends with the process that holds it"
+	}
+	var step *apply.StepError
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "interrupted; run 'pressenter apply' to go on where it stopped"
+	case errors.Is(err, syscall.ENOSPC):
+		return "the disk is full: free some space, then run 'pressenter apply' to go on where it stopped"
+	case errors.Is(err, os.ErrPermission):
+		return "this folder cannot be written by you: use another one, or mend its permissions"
+	case errors.As(err, &step):
+		return "mend the cause, then run 'pressenter apply' to go on where it stopped"
+	}
+	return ""
+}
+
+// newRoot is the whole command tree.
+func newRoot() *cobra.Command {
+	g := &global{}
+	root := &cobra.Command{
+		Use:           "pressenter",
+		Short:         "Run a validator of a Cosmos SDK network, hidden behind sentries",
+		Long:          "Press Enter to run a validator.\n\n'pressenter up' in an empty folder asks a few questions; every default is safe.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version(),
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
+	}
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return hint(usageError{err}, "see '%s --help'", c.CommandPath())
+	})
+	root.PersistentFlags().StringVarP(&g.file, "config", "c", "pressenter.yaml", "the deployment's config")
+	root.PersistentFlags().StringVar(&g.state, "state", "", "folder of the deployment's state (default .pressenter beside the config)")
+	root.AddCommand(
+		newUpCmd(g), newInitCmd(g), newPlanCmd(g), newApplyCmd(g), newStatusCmd(g), newConfigCmd(),
+
+		newAgentCmd(), newNodeCmd(),
+	)
+	return root
+}
+
+// version is what the build says of itself.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "(devel)"
+}

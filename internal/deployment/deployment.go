@@ -1,0 +1,176 @@
+// Package deployment is the operator's side of a deployment: the folder that holds its keyring, its inventory, every
+// roster it has published or adopted, and the lock that keeps two operators apart.
+//
+// Nothing in it is needed by a running host; losing it loses the right to change the deployment (but for the
+// recovery copy of the keyring), not the validator.
+package deployment
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/atomicfile"
+	"github.com/pressenter/pressenter/internal/process"
+	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/rosterdir"
+)
+
+// Dir is a deployment's folder, absolute.
+type Dir string
+
+func (d Dir) path(elem ...string) string {
+	return filepath.Join(append([]string{string(d)}, elem...)...)
+}
+
+// Operator is where the operator's own files are.
+func (d Dir) Operator() string { return d.path("operator") }
+
+// Hosts is where a local provider keeps its hosts.
+func (d Dir) Hosts() string { return d.path("hosts") }
+
+// Backups is where the sealed consensus keys are.
+func (d Dir) Backups() string { return d.path("operator", "backups") }
+
+// Genesis is the workshop in which a practice genesis is made.
+func (d Dir) Genesis() string { return d.path("operator", "genesis") }
+
+// Store is where daemons lie by content.
+func (d Dir) Store() string { return d.path("store") }
+
+// World is the folder of the practice network's other validators, a deployment of its own.
+func (d Dir) World() Dir { return Dir(d.path("world")) }
+
+// Rosters opens the log of rosters.
+func (d Dir) Rosters() (*rosterdir.Store, error) { return rosterdir.Open(d.path("operator", "rosters")) }
+
+// Inventory says where hosts are. It holds what no roster does: underlay addresses.
+type Inventory struct {
+	Deployment string `json:"deployment"`
+	ChainID    string `json:"chain_id"`
+	Daemon     Daemon `json:"daemon"`
+	Hosts      []Host `json:"hosts"`
+}
+
+// Daemon is the chain's program as it was staged.
+type Daemon struct {
+	Name   string `json:"name"`
+	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+}
+
+// Host is one host of a deployment.
+type Host struct {
+	Name   string      `json:"name"`
+	Role   roster.Role `json:"role"`
+	Folder string      `json:"folder"` // of a local host; absolute in memory, relative to the deployment on disk
+	Listen api.Listen  `json:"listen"`
+	// Removing marks a host that has left the roster and is not yet destroyed.
+	Removing bool `json:"removing,omitempty"`
+}
+
+// Host returns the host of that name.
+func (i Inventory) Host(name string) (Host, bool) {
+	for _, h := range i.Hosts {
+		if h.Name == name {
+			return h, true
+		}
+	}
+	return Host{}, false
+}
+
+// Put adds or replaces a host, by name.
+func (i *Inventory) Put(h Host) {
+	i.Drop(h.Name)
+	i.Hosts = append(i.Hosts, h)
+	slices.SortFunc(i.Hosts, func(a, b Host) int {
+		if a.Name < b.Name {
+			return -1
+		}
+		return 1
+	})
+}
+
+// Drop removes a host.
+func (i *Inventory) Drop(name string) {
+	i.Hosts = slices.DeleteFunc(i.Hosts, func(h Host) bool { return h.Name == name })
+}
+
+// LoadInventory reads the inventory; an empty one when there is none yet.
+func (d Dir) LoadInventory() (Inventory, error) {
+	var i Inventory
+	b, err := os.ReadFile(d.path("operator", "inventory.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return i, nil
+	}
+	if err != nil {
+		return i, err
+	}
+	if err := json.Unmarshal(b, &i); err != nil {
+		return i, fmt.Errorf("read inventory of %q: %w", d, err)
+	}
+	for n, h := range i.Hosts {
+		if !filepath.IsAbs(h.Folder) { // a deployment's folder may be moved, with all its hosts
+			i.Hosts[n].Folder = d.path(h.Folder)
+		}
+	}
+	if i.Daemon.Path != "" && !filepath.IsAbs(i.Daemon.Path) {
+		i.Daemon.Path = d.path(i.Daemon.Path)
+	}
+	return i, nil
+}
+
+// SaveInventory replaces the inventory.
+func (d Dir) SaveInventory(i Inventory) error {
+	if err := os.MkdirAll(d.Operator(), 0o700); err != nil {
+		return err
+	}
+	i.Hosts = slices.Clone(i.Hosts)
+	for n, h := range i.Hosts {
+		i.Hosts[n].Folder = d.relative(h.Folder)
+	}
+	i.Daemon.Path = d.relative(i.Daemon.Path)
+	b, err := json.MarshalIndent(i, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(d.path("operator", "inventory.json"), append(b, '\n'), 0o600)
+}
+
+// relative returns path as seen from d where it lies inside.
+func (d Dir) relative(path string) string {
+	if r, err := filepath.Rel(string(d), path); err == nil && filepath.IsLocal(r) {
+		return r
+	}
+	return path
+}
+
+// KeepBackup keeps a host's sealed consensus key. A different one of the same host is kept beside it, never over it.
+func (d Dir) KeepBackup(host string, sealed []byte, born time.Time) error {
+	if err := os.MkdirAll(d.Backups(), 0o700); err != nil {
+		return err
+	}
+	path := filepath.Join(d.Backups(), host+".key.age")
+	old, err := os.ReadFile(path)
+	if err == nil && string(old) == string(sealed) {
+		return nil
+	}
+	if err == nil {
+		path = filepath.Join(d.Backups(), fmt.Sprintf("%s.%s.key.age", host, born.UTC().Format("20060102T150405.000")))
+	}
+	return atomicfile.Write(path, sealed, 0o600)
+}
+
+// Lock keeps other processes of this computer away from the operator's folder. It ends with this process.
+func (d Dir) Lock(who string) (*process.Lock, error) {
+	if err := os.MkdirAll(d.Operator(), 0o700); err != nil {
+		return nil, err
+	}
+	return process.TryLock(d.path("operator", "lock"), who)
+}

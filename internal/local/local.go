@@ -1,0 +1,120 @@
+// Package local supplies hosts that are folders on this computer. Each has an agent of its own, as a machine would;
+// what differs is only that the agent runs as a process of the user, and the supervisor as one more.
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/agent"
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/process"
+)
+
+// Provider supplies the hosts.
+type Provider struct {
+	Exe string // this program
+}
+
+// Create makes the host's folder. Doing it again changes nothing.
+func (p Provider) Create(h deployment.Host) error {
+	if err := os.MkdirAll(h.Folder, 0o700); err != nil {
+		return fmt.Errorf("create host %q: %w", h.Name, err)
+	}
+	return nil
+}
+
+// agentWait bounds how long an agent may take until it answers.
+const agentWait = 20 * time.Second
+
+// StartAgent starts the host's agent unless it runs, and waits until it answers.
+func (p Provider) StartAgent(ctx context.Context, h deployment.Host) error {
+	f := agent.Folder(h.Folder)
+	if _, up := agent.AgentOf(f); !up {
+		log, err := f.Log("agent")
+		if err != nil {
+			return err
+		}
+		_, err = process.StartDetached(process.Spec{
+			Path: p.Exe, Args: []string{"agent", "--host", h.Folder}, Dir: h.Folder,
+			Env: []string{"HOME=" + h.Folder, "PATH=/usr/local/bin:/usr/bin:/bin", "TMPDIR=" + os.TempDir()}, LogPath: log,
+		})
+		if err != nil {
+			return fmt.Errorf("start agent of %q: %w", h.Name, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, agentWait)
+	defer cancel()
+	c := p.Client(h)
+	defer c.Close()
+	t := time.NewTicker(10 * time.Millisecond)
+	defer t.Stop()
+	for {
+		_, err := c.Rosters(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("start agent of %q: it does not answer (%w); see %s", h.Name, err, filepath.Join(h.Folder, "agent.log"))
+		case <-t.C:
+		}
+	}
+}
+
+// StopAgent ends the host's agent. The node goes on.
+func (p Provider) StopAgent(ctx context.Context, h deployment.Host) error {
+	id, up := agent.AgentOf(agent.Folder(h.Folder))
+	if !up {
+		return nil
+	}
+	return process.Terminate(ctx, id, 5*time.Second)
+}
+
+// Client asks the host's agent.
+func (p Provider) Client(h deployment.Host) *api.Client { return api.Dial(h.Name, h.Folder) }
+
+// Inspect says what runs on a host whose agent does not answer.
+func (p Provider) Inspect(h deployment.Host) api.HostStatus { return agent.Inspect(agent.Folder(h.Folder)) }
+
+// Exists says whether the host is there.
+func (p Provider) Exists(h deployment.Host) bool {
+	_, err := os.Stat(h.Folder)
+	return err == nil
+}
+
+// Destroy ends everything on the host, proves that nothing runs any more, and removes its folder. What a validator
+// cannot do without, the consensus key and its sign state, is moved to keep first; keep == "" destroys it too.
+func (p Provider) Destroy(ctx context.Context, h deployment.Host, keep string) error {
+	f := agent.Folder(h.Folder)
+	if err := p.StopAgent(ctx, h); err != nil {
+		return fmt.Errorf("destroy host %q: %w", h.Name, err)
+	}
+	if err := agent.StopInspected(ctx, f); err != nil {
+		return fmt.Errorf("destroy host %q: %w; nothing was removed", h.Name, err)
+	}
+	if keep != "" {
+		if err := keepSigning(f.Signing().Dir, keep); err != nil {
+			return fmt.Errorf("destroy host %q: keep its consensus key: %w", h.Name, err)
+		}
+	}
+	return os.RemoveAll(h.Folder)
+}
+
+func keepSigning(from, to string) error {
+	if _, err := os.Stat(from); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
+		return err
+	}
+	if _, err := os.Stat(to); err == nil {
+		to += "." + time.Now().UTC().Format("20060102T150405")
+	}
+	return os.Rename(from, to)
+}

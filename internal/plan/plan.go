@@ -1,0 +1,342 @@
+package plan
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/node"
+	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/signing"
+)
+
+// Observed is what is there.
+type Observed struct {
+	World ObservedDeployment `json:"world"`
+	Own   ObservedDeployment `json:"own"`
+	// Staged says that the wanted daemon lies in the deployment.
+	Staged bool `json:"staged"`
+	// Genesis is the hex SHA-256 of the finished genesis, "" when there is none.
+	Genesis  string `json:"genesis,omitempty"`
+	Prepared bool   `json:"prepared"`
+	// Signing says that others held a signature of the validator in one of the newest commits.
+	Signing bool `json:"signing"`
+}
+
+// ObservedDeployment is what is there of one deployment.
+type ObservedDeployment struct {
+	Keyring bool                    `json:"keyring"`
+	Head    *roster.Roster          `json:"head,omitempty"` // nil: none yet, or a fork
+	Heads   []string                `json:"heads,omitempty"`
+	Fork    bool                    `json:"fork,omitempty"`
+	Hosts   map[string]ObservedHost `json:"hosts"`
+}
+
+// ObservedHost is one host, wanted or not.
+type ObservedHost struct {
+	Host   deployment.Host `json:"host"`
+	Exists bool            `json:"exists"`
+	// Agent says that the agent answered; Status is then its own word, else what could be seen without it.
+	Agent  bool           `json:"agent"`
+	Status api.HostStatus `json:"status"`
+}
+
+// enrolled collects the public halves of what has been enrolled.
+func (o ObservedDeployment) enrolled() map[string]api.Enrolled {
+	out := map[string]api.Enrolled{}
+	for name, h := range o.Hosts {
+		if h.Exists && h.Status.Enrolled != nil && !h.Host.Removing {
+			out[name] = *h.Status.Enrolled
+		}
+	}
+	return out
+}
+
+// Plan is what apply will do: stages one after the other, the steps of a stage side by side.
+type Plan struct {
+	Stages [][]Step `json:"-"`
+	// Notes are what a person should know and no step changes.
+	Notes []string `json:"notes,omitempty"`
+}
+
+// Empty says that nothing has to change.
+func (p Plan) Empty() bool { return len(p.Stages) == 0 }
+
+// Steps are all steps in order.
+func (p Plan) Steps() []Step { return slices.Concat(p.Stages...) }
+
+// Refusal is why no plan can be made, with what to do.
+type Refusal struct{ Why, Next string }
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Why }
+
+// Make decides the steps from have to want.
+func Make(want Want, have Observed) (Plan, error) {
+	if err := refuse(want, have); err != nil {
+		return Plan{}, err
+	}
+	b := builder{want: want, have: have}
+	sides := []side{
+		{want.World, have.World, nil},
+		{want.Own, have.Own, worldPeers(want, have)},
+	}
+	b.setUp(sides)
+	for _, s := range sides {
+		b.follow(s)
+	}
+	for _, s := range sides {
+		b.destroy(s)
+	}
+	b.await(sides[1])
+	return b.plan, nil
+}
+
+// side is one of the two deployments.
+type side struct {
+	want  deployment.Inventory
+	have  ObservedDeployment
+	peers []string
+}
+
+type builder struct {
+	want Want
+	have Observed
+	plan Plan
+}
+
+// stage adds steps that may be done side by side.
+func (b *builder) stage(steps []Step) {
+	if len(steps) > 0 {
+		b.plan.Stages = append(b.plan.Stages, steps)
+	}
+}
+
+func (b *builder) note(format string, args ...any) {
+	b.plan.Notes = append(b.plan.Notes, fmt.Sprintf(format, args...))
+}
+
+// setUp makes hosts, keys and genesis.
+func (b *builder) setUp(sides []side) {
+	var first, create, start, enroll, install []Step
+	if !b.have.Staged {
+		first = append(first, StageDaemon{On{Deployment: b.want.Own.Deployment}, b.want.Own.Daemon.Name, b.want.Own.Daemon.SHA256})
+	}
+	for _, s := range sides {
+		if !s.have.Keyring {
+			first = append(first, CreateKeyring{On{Deployment: s.want.Deployment}})
+		}
+		for _, h := range s.want.Hosts {
+			on, o := On{s.want.Deployment, h.Name}, s.have.Hosts[h.Name]
+			if !o.Exists {
+				create = append(create, CreateHost{on, string(h.Role)})
+			}
+			if !o.Agent {
+				start = append(start, StartAgent{on})
+			}
+			if !o.Exists || o.Status.Enrolled == nil {
+				enroll = append(enroll, Enroll{on, string(h.Role)})
+			}
+			if o.Status.GenesisHash == "" {
+				install = append(install, InstallGenesis{on})
+			}
+		}
+	}
+	world := On{Deployment: b.want.World.Deployment}
+	if !b.have.Prepared && b.have.Genesis == "" {
+		enroll = append([]Step{PrepareGenesis{world}}, enroll...)
+	}
+	b.stage(first)
+	b.stage(create)
+	b.stage(start)
+	b.stage(enroll)
+	if b.have.Genesis == "" {
+		b.stage([]Step{MakeGenesis{world, len(b.validators())}})
+	}
+	b.stage(install)
+}
+
+// validators are the hosts with stake in the practice network's genesis.
+func (b *builder) validators() []string { return GenesisValidators(b.want) }
+
+// GenesisValidators names the hosts that have stake from the beginning.
+func GenesisValidators(w Want) []string {
+	var out []string
+	for _, h := range slices.Concat(w.World.Hosts, w.Own.Hosts) {
+		if h.Role != roster.RoleSentry {
+			out = append(out, h.Name)
+		}
+	}
+	return out
+}
+
+// follow brings the roster, and then the nodes, to what is wanted.
+func (b *builder) follow(s side) {
+	on := On{Deployment: s.want.Deployment}
+	if s.have.Fork {
+		b.stage([]Step{HealFork{on}})
+		b.note("%s: the roster is forked; after healing it, 'pressenter plan' shows what is left to do", s.want.Deployment)
+		return
+	}
+	chain := b.want.Chain
+	target := forecast(s.want, chain, s.have.Head, s.have.enrolled(), s.peers)
+	if s.have.Head == nil || target != s.have.Head {
+		b.stage([]Step{PublishRoster{on, target.Generation, changes(s.have.Head, target)}})
+	} else {
+		b.stage(b.behind(s))
+	}
+	if s.have.Head != nil {
+		b.restarts(s, target)
+	}
+}
+
+// changes puts the difference of two generations into words.
+func changes(head, target *roster.Roster) []string {
+	if head == nil {
+		out := make([]string, 0, len(target.Members))
+		for _, m := range target.Members {
+			out = append(out, fmt.Sprintf("admits %s (%s)", m.Name, m.Role))
+		}
+		return out
+	}
+	return roster.Diff(head, target)
+}
+
+// behind are hosts that must be told the newest roster: they lack it, or have just come up and do not know that they
+// have it.
+func (b *builder) behind(s side) []Step {
+	var out []Step
+	for _, name := range slices.Sorted(maps.Keys(s.have.Hosts)) {
+		o := s.have.Hosts[name]
+		if o.Host.Removing {
+			continue
+		}
+		if !o.Agent || !o.Status.Roster.Learned || !slices.Equal(o.Status.Roster.Heads, s.have.Heads) {
+			out = append(out, SyncRoster{On{s.want.Deployment, name}})
+		}
+	}
+	return out
+}
+
+// restarts are the nodes whose configuration will differ from the one they run with: sentries one after the other,
+// the validator last, so that it always finds sentries that are up.
+func (b *builder) restarts(s side, target *roster.Roster) {
+	var last []Step
+	for _, m := range target.Members {
+		o, ok := s.have.Hosts[m.Name]
+		if !ok || o.Status.Node.Revision == "" || o.Status.Intent.Held || o.Status.Intent.Stopped {
+			continue // it does not run, so it will start with the right files
+		}
+		files, err := node.Settings(target, m, local(o, target, m))
+		if err != nil || files.Revision() == o.Status.Node.Revision {
+			continue
+		}
+		step := RestartNode{On{s.want.Deployment, m.Name}, string(m.Role), "its configuration changes"}
+		if m.Role == roster.RoleValidator {
+			last = append(last, step)
+			continue
+		}
+		b.stage([]Step{step})
+	}
+	b.stage(last)
+}
+
+// local is what the host itself will render with.
+func local(o ObservedHost, r *roster.Roster, m roster.Member) node.Local {
+	l := node.Local{P2P: o.Status.Listen.P2P, RPC: o.Status.Listen.RPC}
+	holder, held := r.Holder()
+	mine := held && holder.Identity == m.Identity && string(r.Signer.PubKey.Public()) == string(o.Status.Signing.PublicKey)
+	if o.Status.Signing.State == signing.Armed && (mine || m.Role == roster.RoleGenesisValidator) {
+		l.KeyFile, l.StateFile = node.ArmedKey, node.ArmedState
+	}
+	return l
+}
+
+// destroy removes the hosts that are no longer wanted. By then no roster has them.
+func (b *builder) destroy(s side) {
+	var out []Step
+	for _, name := range slices.Sorted(maps.Keys(s.have.Hosts)) {
+		if _, wanted := s.want.Host(name); !wanted {
+			out = append(out, DestroyHost{On{s.want.Deployment, name}, string(s.have.Hosts[name].Host.Role)})
+		}
+	}
+	b.stage(out)
+}
+
+// await ends a plan that changes anything with the proof that the validator signs, unless a person wants it silent.
+func (b *builder) await(s side) {
+	for _, h := range s.want.Hosts {
+		if h.Role != roster.RoleValidator {
+			continue
+		}
+		o := s.have.Hosts[h.Name]
+		switch {
+		case o.Status.Intent.Stopped, o.Status.Intent.Held:
+			b.note("%s is %s; it does not sign until 'pressenter start'", h.Name, o.Status.Reason)
+		case o.Exists && o.Status.Signing.State == signing.Disarmed:
+			b.note("%s does not sign: %s", h.Name, o.Status.Signing.Reason)
+		case !b.plan.Empty() || !b.have.Signing:
+			b.stage([]Step{AwaitSigning{On{s.want.Deployment, h.Name}}})
+		}
+	}
+	for _, o := range s.have.Hosts {
+		if o.Host.Role != roster.RoleValidator && (o.Status.Intent.Stopped || o.Status.Intent.Held) {
+			b.note("%s is %s", o.Host.Name, o.Status.Reason)
+		}
+	}
+	slices.Sort(b.plan.Notes)
+}
+
+// worldPeers are the practice network's other validators as the sentries dial them.
+func worldPeers(want Want, have Observed) []string {
+	enrolled := have.World.enrolled()
+	var out []string
+	for _, h := range want.World.Hosts {
+		id := unreadyNodeID
+		if e, ok := enrolled[h.Name]; ok {
+			id = e.NodeID
+		}
+		out = append(out, id+"@"+h.Listen.P2P)
+	}
+	return out
+}
+
+// refuse says why no plan may be made.
+func refuse(want Want, have Observed) error {
+	if have.Own.Head == nil {
+		return nil
+	}
+	survives := false
+	for _, m := range have.Own.Head.Members {
+		h, wanted := want.Own.Host(m.Name)
+		o := have.Own.Hosts[m.Name]
+		if m.Role == roster.RoleSentry && wanted && o.Exists {
+			survives = true
+		}
+		if m.Role == roster.RoleValidator && wanted && h.Role == m.Role && !o.Exists {
+			return &Refusal{
+				Why:  fmt.Sprintf("host %q is in the roster and holds the consensus key, but its folder %q is gone", m.Name, h.Folder),
+				Next: "bring the folder back; or, if it is lost for ever, run 'pressenter key replace-host' and restore the key from its backup",
+			}
+		}
+	}
+	if !survives && sentries(have.Own.Head) > 0 {
+		return &Refusal{
+			Why:  "no sentry would stay: the validator would be cut off until it is restarted",
+			Next: "add the new sentries first and apply, then remove the old ones and apply again",
+		}
+	}
+	return nil
+}
+
+func sentries(r *roster.Roster) int {
+	n := 0
+	for _, m := range r.Members {
+		if m.Role == roster.RoleSentry {
+			n++
+		}
+	}
+	return n
+}

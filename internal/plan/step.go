@@ -1,0 +1,182 @@
+package plan
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Step is one change that apply can make. The set is closed. Every step may be done again: after a crash the plan is
+// made anew from what is, and what was done is not in it.
+type Step interface {
+	// Where is the deployment that the step changes.
+	Where() string
+	// Host is the host that it changes, "" for the deployment as a whole.
+	Host() string
+	// String says in words what will change.
+	String() string
+}
+
+// Kind says what a step does to the world, for the sign in front of it.
+type Kind string
+
+// Kinds of steps.
+const (
+	Create  Kind = "create"
+	Change  Kind = "change"
+	Bounce  Kind = "restart"
+	Destroy Kind = "destroy"
+	Wait    Kind = "wait"
+)
+
+// On is the place of a step.
+type On struct {
+	Deployment string `json:"deployment"`
+	Name       string `json:"host,omitempty"`
+}
+
+// Where implements Step.
+func (o On) Where() string { return o.Deployment }
+
+// Host implements Step.
+func (o On) Host() string { return o.Name }
+
+type (
+	// CreateKeyring makes the operator's keys for a deployment.
+	CreateKeyring struct{ On }
+	// StageDaemon copies the chain's program into the deployment, by content.
+	StageDaemon struct {
+		On
+		Daemon string `json:"daemon"`
+		SHA256 string `json:"sha256"`
+	}
+	// CreateHost makes a host.
+	CreateHost struct {
+		On
+		Role string `json:"role"`
+	}
+	// StartAgent starts the agent of a host.
+	StartAgent struct{ On }
+	// Enroll lets a host bear its keys and brings back their public halves.
+	Enroll struct {
+		On
+		Role string `json:"role"`
+	}
+	// PrepareGenesis makes the accounts of the practice network's validators.
+	PrepareGenesis struct{ On }
+	// MakeGenesis makes the practice network's genesis.
+	MakeGenesis struct {
+		On
+		Validators int `json:"validators"`
+	}
+	// InstallGenesis gives the genesis to a host.
+	InstallGenesis struct{ On }
+	// HealFork publishes a generation that follows both sides of a fork.
+	HealFork struct{ On }
+	// PublishRoster publishes the next generation and waits until every host has it.
+	PublishRoster struct {
+		On
+		Generation uint64   `json:"generation"`
+		Changes    []string `json:"changes"`
+	}
+	// SyncRoster brings a host that was away to the newest generation.
+	SyncRoster struct{ On }
+	// RestartNode publishes a generation that restarts one node, and waits until it is back.
+	RestartNode struct {
+		On
+		Role string `json:"role"`
+		Why  string `json:"why"`
+	}
+	// DestroyHost stops everything on a host that has left the roster and removes it.
+	DestroyHost struct {
+		On
+		Role string `json:"role"`
+	}
+	// AwaitSigning waits until others hold a signature of the validator.
+	AwaitSigning struct{ On }
+)
+
+// String implements Step.
+func (s CreateKeyring) String() string { return "create the operator keyring" }
+
+// String implements Step.
+func (s StageDaemon) String() string {
+	return fmt.Sprintf("stage %s (sha256 %.12s…)", s.Daemon, s.SHA256)
+}
+
+// String implements Step.
+func (s CreateHost) String() string { return fmt.Sprintf("create host %s (%s)", s.Name, s.Role) }
+
+// String implements Step.
+func (s StartAgent) String() string { return fmt.Sprintf("start the agent of %s", s.Name) }
+
+// String implements Step.
+func (s Enroll) String() string {
+	if s.Role == "sentry" {
+		return fmt.Sprintf("enrol %s: its node key is born there", s.Name)
+	}
+	return fmt.Sprintf("enrol %s: its node key and consensus key are born there, and a sealed backup is kept", s.Name)
+}
+
+// String implements Step.
+func (s PrepareGenesis) String() string { return "create the practice accounts" }
+
+// String implements Step.
+func (s MakeGenesis) String() string {
+	return fmt.Sprintf("make the genesis of the practice network (%d validators)", s.Validators)
+}
+
+// String implements Step.
+func (s InstallGenesis) String() string { return fmt.Sprintf("give %s the genesis", s.Name) }
+
+// String implements Step.
+func (s HealFork) String() string {
+	return "heal the fork of the roster: follow both sides, drop whoever either side removed, retire the signer"
+}
+
+// String implements Step.
+func (s PublishRoster) String() string {
+	if len(s.Changes) == 0 {
+		return fmt.Sprintf("publish roster generation %d", s.Generation)
+	}
+	return fmt.Sprintf("publish roster generation %d: %s", s.Generation, strings.Join(s.Changes, "; "))
+}
+
+// String implements Step.
+func (s SyncRoster) String() string { return fmt.Sprintf("tell %s the newest roster", s.Name) }
+
+// String implements Step.
+func (s RestartNode) String() string {
+	if s.Role == "validator" {
+		return fmt.Sprintf("restart %s: %s (it misses the blocks meanwhile, about %d)", s.Name, s.Why, restartMisses)
+	}
+	return fmt.Sprintf("restart %s: %s", s.Name, s.Why)
+}
+
+// String implements Step.
+func (s DestroyHost) String() string {
+	return fmt.Sprintf("destroy host %s (%s): stop it and remove its folder", s.Name, s.Role)
+}
+
+// String implements Step.
+func (s AwaitSigning) String() string {
+	return fmt.Sprintf("wait until others hold a signature of %s", s.Name)
+}
+
+// restartMisses is about how many blocks a validator with a key of its own misses at a restart: it looks through
+// node.DoubleSignCheckHeight blocks for its own signature first.
+const restartMisses = 12
+
+// KindOf says what a step does to the world.
+func KindOf(s Step) Kind {
+	switch s.(type) {
+	case CreateKeyring, StageDaemon, CreateHost, PrepareGenesis, MakeGenesis, Enroll:
+		return Create
+	case RestartNode:
+		return Bounce
+	case DestroyHost:
+		return Destroy
+	case AwaitSigning:
+		return Wait
+	}
+	return Change
+}

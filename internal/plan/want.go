@@ -1,0 +1,108 @@
+// Package plan decides: what a deployment should be, what it is, and the steps from one to the other, as values.
+// Nothing here touches a file, a process or the network; package apply is the only doer.
+package plan
+
+import (
+	"path/filepath"
+	"strconv"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/config"
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/roster"
+)
+
+// BuiltIn is the chain that comes with the program.
+var BuiltIn = config.Chain{Name: config.ChainPractice, Daemon: "practiced", Bech32Prefix: "practice", Denom: "uprac"}
+
+// Want is all that should be: the practice network's other validators first, then the deployment itself.
+type Want struct {
+	World deployment.Inventory
+	Own   deployment.Inventory
+	Chain roster.Chain // without the genesis, which is not made yet the first time
+}
+
+// Facts is what Resolve must be told, because it is of this computer and not of the config.
+type Facts struct {
+	Dir    deployment.Dir
+	World  deployment.Inventory // as last saved
+	Own    deployment.Inventory
+	Daemon deployment.Daemon // the program that was found
+	// Ports hands out addresses for hosts that have none yet.
+	Ports func() (string, error)
+}
+
+// WorldName is the name of the deployment of a practice network's other validators.
+func WorldName(name string) string { return name + "-world" }
+
+// Resolve turns the config into hosts. Hosts that were there before keep their addresses.
+func Resolve(c config.Deployment, f Facts) (Want, error) {
+	chain := c.Chain
+	if chain.BuiltIn() {
+		chain = BuiltIn
+	}
+	id := f.Own.ChainID // once chosen it stays
+	if id == "" {
+		if id = chain.ChainID; id == "" {
+			id = "practice-" + c.Name
+		}
+	}
+	w := Want{
+		World: deployment.Inventory{Deployment: WorldName(c.Name), ChainID: id, Daemon: f.Daemon},
+		Own:   deployment.Inventory{Deployment: c.Name, ChainID: id, Daemon: f.Daemon},
+		Chain: roster.Chain{
+			ID: id, Daemon: chain.Daemon, Bech32Prefix: chain.Bech32Prefix, Denom: chain.Denom,
+			MinGasPrice: "0" + chain.Denom, BlockTime: c.Practice.BlockTime,
+		},
+	}
+	r := resolver{Facts: f}
+	for i := range c.Practice.Validators {
+		r.add(&w.World, f.World, f.Dir.World(), "w"+strconv.Itoa(i+1), roster.RoleGenesisValidator)
+	}
+	r.add(&w.Own, f.Own, f.Dir, config.ValidatorHost, roster.RoleValidator)
+	for _, s := range c.Sentries {
+		r.add(&w.Own, f.Own, f.Dir, s.Name, roster.RoleSentry)
+	}
+	return w, r.err
+}
+
+type resolver struct {
+	Facts
+	err error
+}
+
+func (r *resolver) add(to *deployment.Inventory, saved deployment.Inventory, dir deployment.Dir, name string, role roster.Role) {
+	h, known := saved.Host(name)
+	if !known || h.Role != role {
+		h = deployment.Host{
+			Name: name, Role: role, Folder: filepath.Join(dir.Hosts(), name),
+			Listen: api.Listen{P2P: r.port(), RPC: r.port()},
+		}
+	}
+	h.Removing = false
+	to.Put(h)
+}
+
+func (r *resolver) port() string {
+	p, err := r.Ports()
+	if err != nil {
+		r.err = err
+	}
+	return p
+}
+
+// Endpoint is where the world reaches a host; empty for a validator, whose address nobody is told.
+func Endpoint(h deployment.Host) string {
+	if h.Role == roster.RoleValidator {
+		return ""
+	}
+	return h.Listen.P2P
+}
+
+// Moniker is the name that a node tells its peers: the validator's says nothing about what it is.
+func Moniker(h deployment.Host) string {
+	if h.Role == roster.RoleValidator {
+		return "node"
+	}
+	return h.Name
+}
