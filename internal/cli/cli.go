@@ -142,6 +142,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&g.state, "state", "", "folder of the deployment's state (default .pressenter beside the config)")
 	root.AddCommand(
 		newUpCmd(g), newInitCmd(g), newPlanCmd(g), newApplyCmd(g), newStatusCmd(g), newConfigCmd(),
+		newStopCmd(g), newStartCmd(g), newHoldCmd(g), newDestroyCmd(g),
 
 		newAgentCmd(), newNodeCmd(),
 	)

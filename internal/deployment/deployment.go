@@ -48,7 +48,9 @@ func (d Dir) Store() string { return d.path("store") }
 func (d Dir) World() Dir { return Dir(d.path("world")) }
 
 // Rosters opens the log of rosters.
-func (d Dir) Rosters() (*rosterdir.Store, error) { return rosterdir.Open(d.path("operator", "rosters")) }
+func (d Dir) Rosters() (*rosterdir.Store, error) {
+	return rosterdir.Open(d.path("operator", "rosters"))
+}
 
 // Inventory says where hosts are. It holds what no roster does: underlay addresses.
 type Inventory struct {

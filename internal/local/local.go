@@ -80,7 +80,9 @@ func (p Provider) StopAgent(ctx context.Context, h deployment.Host) error {
 func (p Provider) Client(h deployment.Host) *api.Client { return api.Dial(h.Name, h.Folder) }
 
 // Inspect says what runs on a host whose agent does not answer.
-func (p Provider) Inspect(h deployment.Host) api.HostStatus { return agent.Inspect(agent.Folder(h.Folder)) }
+func (p Provider) Inspect(h deployment.Host) api.HostStatus {
+	return agent.Inspect(agent.Folder(h.Folder))
+}
 
 // Exists says whether the host is there.
 func (p Provider) Exists(h deployment.Host) bool {

@@ -1,0 +1,241 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/roster"
+)
+
+// Target is one host of either deployment.
+type Target struct {
+	side *sideState
+	Host deployment.Host
+	// World says that it belongs to the practice network's other validators.
+	World bool
+}
+
+// Hosts are the hosts of the given names; all of them when there are none. Names of the world's hosts may be given
+// as they are or with the deployment in front, "hub-world/w1".
+func (s *Session) Hosts(names []string) ([]Target, error) {
+	var all []Target
+	for _, side := range []*sideState{s.world, s.own} {
+		for _, h := range side.inventory.Hosts {
+			all = append(all, Target{side, h, side == s.world})
+		}
+	}
+	if len(names) == 0 {
+		return all, nil
+	}
+	var out []Target
+	for _, name := range names {
+		i := slices.IndexFunc(all, func(t Target) bool {
+			return t.Host.Name == name || t.side.inventory.Deployment+"/"+t.Host.Name == name
+		})
+		if i < 0 {
+			return nil, fmt.Errorf("there is no host %q; there are %s", name, hostNames(all))
+		}
+		out = append(out, all[i])
+	}
+	return out, nil
+}
+
+func hostNames(ts []Target) string {
+	var out string
+	for i, t := range ts {
+		if i > 0 {
+			out += ", "
+		}
+		out += t.Host.Name
+	}
+	return out
+}
+
+// Client asks the agent of a host.
+func (s *Session) Client(t Target) *api.Client { return s.Provider.Client(t.Host) }
+
+// Status asks a host how it is, or looks at it when its agent does not run.
+func (s *Session) Status(ctx context.Context, t Target) (st api.HostStatus, agent bool) {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	c := s.Provider.Client(t.Host)
+	defer c.Close()
+	st, err := c.Status(ctx)
+	if err != nil {
+		return s.Provider.Inspect(t.Host), false
+	}
+	return st, true
+}
+
+// Stop records on each host that a person wants its node down, and waits until it is. Sentries and the world are
+// stopped after the validator, so that it never looks as if they had failed it. With agents true the agents end too.
+func (s *Session) Stop(ctx context.Context, targets []Target, agents bool, report func(Target, error)) error {
+	validatorsFirst := slices.Clone(targets)
+	slices.SortStableFunc(validatorsFirst, func(a, b Target) int { return rank(a) - rank(b) })
+	var errs []error
+	for _, group := range byRank(validatorsFirst) {
+		var g errgroup.Group
+		for _, t := range group {
+			g.Go(func() error {
+				err := s.stopHost(ctx, t, agents)
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				report(t, err)
+				return err
+			})
+		}
+		errs = append(errs, g.Wait())
+	}
+	return errors.Join(errs...)
+}
+
+func rank(t Target) int {
+	switch {
+	case t.Host.Role == roster.RoleValidator:
+		return 0
+	case t.World:
+		return 2
+	}
+	return 1
+}
+
+func byRank(ts []Target) [][]Target {
+	out := make([][]Target, 3)
+	for _, t := range ts {
+		out[rank(t)] = append(out[rank(t)], t)
+	}
+	return out
+}
+
+// stopHost stops one node. An agent that does not run is started first: only it can record that a person said so.
+func (s *Session) stopHost(ctx context.Context, t Target, agents bool) error {
+	if !s.Provider.Exists(t.Host) {
+		return nil
+	}
+	if err := s.Provider.StartAgent(ctx, t.Host); err != nil {
+		return err
+	}
+	if err := s.intend(ctx, t, api.Intent{Stopped: true, By: s.Who}); err != nil {
+		return err
+	}
+	err := s.poll(ctx, t.Host, func(st api.HostStatus) error {
+		if st.Node.SupervisorPID != 0 || st.Node.DaemonPID != 0 {
+			return errors.New("it still runs")
+		}
+		return nil
+	})
+	if err != nil || !agents {
+		return err
+	}
+	return s.Provider.StopAgent(ctx, t.Host)
+}
+
+func (s *Session) intend(ctx context.Context, t Target, i api.Intent) error {
+	c := s.Provider.Client(t.Host)
+	defer c.Close()
+	_, err := c.SetIntent(ctx, i)
+	return err
+}
+
+// Start takes back what Stop recorded: agents run, each is told the newest roster that any of them holds, and the
+// nodes come up by themselves.
+func (s *Session) Start(ctx context.Context, targets []Target, report func(Target, error)) error {
+	if err := s.each(ctx, targets, func(ctx context.Context, t Target) error { return s.Provider.StartAgent(ctx, t.Host) }); err != nil {
+		return err
+	}
+	if _, err := s.Plan(ctx); err != nil { // adopts the newest roster before anything may start
+		return err
+	}
+	return s.each(ctx, targets, func(ctx context.Context, t Target) error {
+		err := s.intend(ctx, t, api.Intent{By: s.Who})
+		if err == nil {
+			err = s.push(ctx, t.side, t.Host)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		report(t, err)
+		return err
+	})
+}
+
+// Hold suspends all repair of hosts, or lets it go on.
+func (s *Session) Hold(ctx context.Context, targets []Target, held bool) error {
+	return s.each(ctx, targets, func(ctx context.Context, t Target) error {
+		st, up := s.Status(ctx, t)
+		if !up {
+			return fmt.Errorf("host %q: its agent does not run", t.Host.Name)
+		}
+		i := st.Intent
+		i.Held, i.By = held, s.Who
+		return s.intend(ctx, t, i)
+	})
+}
+
+func (s *Session) each(ctx context.Context, targets []Target, f func(context.Context, Target) error) error {
+	var g errgroup.Group
+	for _, t := range targets {
+		g.Go(func() error { return f(ctx, t) })
+	}
+	return g.Wait()
+}
+
+// Destroy stops everything, first of all the validator, and removes every host of both deployments. It stops at the
+// first host that cannot be proven to be down. Unless keys is true, consensus keys with their sign state, their
+// backups and the operator's keyring stay where they are told to be.
+func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, error)) (kept string, err error) {
+	targets, err := s.Hosts(nil)
+	if err != nil {
+		return "", err
+	}
+	for _, group := range byRank(targets) { // validator first: signing ends before anything else does
+		for _, t := range group {
+			err := s.destroyTarget(ctx, t, keys)
+			report(t, err)
+			if err != nil {
+				return "", err
+			}
+		}
+	}
+	return s.sweep(keys)
+}
+
+func (s *Session) destroyTarget(ctx context.Context, t Target, keys bool) error {
+	keep := ""
+	if !keys && t.side == s.own {
+		keep = filepath.Join(t.side.dir.Operator(), "removed", t.Host.Name)
+	}
+	if s.Provider.Exists(t.Host) {
+		if err := s.Provider.Destroy(ctx, t.Host, keep); err != nil {
+			return err
+		}
+	}
+	t.side.inventory.Drop(t.Host.Name)
+	return t.side.dir.SaveInventory(t.side.inventory)
+}
+
+// sweep removes what is left of the folder, but for keys.
+func (s *Session) sweep(keys bool) (kept string, err error) {
+	if keys {
+		return "", os.RemoveAll(string(s.Dir))
+	}
+	for _, path := range []string{string(s.Dir.World()), s.Dir.Hosts(), s.Dir.Store(), s.Dir.Genesis()} {
+		if err := os.RemoveAll(path); err != nil {
+			return "", err
+		}
+	}
+	// The next deployment here is a new one: the old roster, its keyring, keys and backups go to a folder of their own.
+	kept = filepath.Join(string(s.Dir), "kept-"+time.Now().UTC().Format("20060102T150405Z"))
+	if err := os.Rename(s.Dir.Operator(), kept); err != nil {
+		return "", err
+	}
+	return kept, nil
+}
