@@ -19,8 +19,8 @@ func (c *Conn) AskAddresses(ctx context.Context) ([]Address, error) {
 	if !c.info.TellsAddresses() {
 		return nil, ErrNoPEX
 	}
-	if !c.lastAsk.IsZero() {
-		if err := c.serve(ctx, c.lastAsk.Add(c.spacing), never); err != nil {
+	if !c.last.IsZero() {
+		if err := c.serve(ctx, c.last.Add(c.spacing), never); err != nil {
 			return nil, fmt.Errorf("wait to ask again: %w", err)
 		}
 	}
@@ -32,7 +32,7 @@ func (c *Conn) AskAddresses(ctx context.Context) ([]Address, error) {
 		if err := c.write(ctx, ask); err != nil {
 			return nil, fmt.Errorf("ask for addresses: %w", err)
 		}
-		c.asked, c.lastAsk = true, time.Now()
+		c.asked, c.last = true, time.Now()
 	}
 	answered := func() bool { return !c.asked }
 	if err := c.serve(ctx, time.Now().Add(answerTimeout), answered); err != nil {
@@ -108,7 +108,8 @@ func (c *Conn) receive(ctx context.Context, body []byte) error {
 	case !c.asked:
 		return fmt.Errorf("read addresses that nobody asked for: %w", ErrOdd)
 	}
-	c.asked, c.answer = false, told
+	// The node got the question before it answered: counted from here, the spacing holds by its clock, too.
+	c.asked, c.answer, c.last = false, told, time.Now()
 	return nil
 }
 

@@ -43,9 +43,9 @@ type Conn struct {
 	info    NodeInfo
 	spacing time.Duration
 
-	message []byte // of the channel of addresses, as far as it is here
-	asked   bool   // and not yet answered
-	lastAsk time.Time
+	message []byte    // of the channel of addresses, as far as it is here
+	asked   bool      // and not yet answered
+	last    time.Time // ask, or the answer to it
 	answer  []Address
 }
 

@@ -3,6 +3,7 @@ package p2p
 import (
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -160,9 +161,7 @@ func (v *visit) ask(ctx context.Context) {
 			break
 		}
 	}
-	if v.conn != nil {
-		v.conn.Close()
-	}
+	v.hangUp()
 	v.answer.Addresses = slices.SortedFunc(maps.Keys(v.told), Address.compare)
 }
 
@@ -172,8 +171,7 @@ func (v *visit) wait(ctx context.Context, at time.Time) {
 		if err := v.conn.Held(ctx, time.Until(at)); err == nil {
 			return
 		}
-		v.conn.Close()
-		v.conn = nil
+		v.hangUp()
 	}
 	timer := time.NewTimer(time.Until(at))
 	defer timer.Stop()
@@ -187,13 +185,15 @@ func (v *visit) wait(ctx context.Context, at time.Time) {
 func (v *visit) once(ctx context.Context) bool {
 	asked := time.Now()
 	told, err := v.addresses(ctx)
+	if errors.Is(err, ErrClosed) && v.answer.Asks > 0 {
+		// It was closing since its last answer, and the question crossed that.
+		v.hangUp()
+		told, err = v.addresses(ctx)
+	}
 	v.answer.Outcome, v.answer.Detail = OutcomeOf(err), ""
 	if err != nil {
 		v.answer.Detail = err.Error()
-		if v.conn != nil {
-			v.conn.Close()
-			v.conn = nil
-		}
+		v.hangUp()
 		return v.answer.Outcome != NoPEX && v.answer.Outcome != WrongID && v.answer.Outcome != Incompatible
 	}
 	if v.answer.Asks == 0 {
@@ -207,6 +207,13 @@ func (v *visit) once(ctx context.Context) bool {
 		v.crawl.visit(ctx, a, v.answer.Asked, v.answer.Depth+1)
 	}
 	return true
+}
+
+func (v *visit) hangUp() {
+	if v.conn != nil {
+		v.conn.Close()
+		v.conn = nil
+	}
 }
 
 func (v *visit) addresses(ctx context.Context) ([]Address, error) {

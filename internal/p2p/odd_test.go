@@ -222,7 +222,7 @@ func TestDeadlineInTheMiddleOfAFrame(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c)
 	})
 	c := dial(t, addr, Stranger{})
-	c.asked, c.lastAsk = true, time.Now().Add(-time.Hour) // as if asked, and given up on
+	c.asked, c.last = true, time.Now().Add(-time.Hour) // as if asked, and given up on
 	if err := c.Held(t.Context(), 50*time.Millisecond); err != nil {
 		t.Fatal(err)
 	}

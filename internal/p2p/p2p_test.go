@@ -122,7 +122,11 @@ func TestKnock(t *testing.T) {
 		{"no address", "nonsense", Stranger{}, Interrupted},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			p := Knock(t.Context(), tc.addr, tc.stranger, 100*time.Millisecond)
+			hold := time.Hour // ended by the node
+			if tc.want == Welcome {
+				hold = 100 * time.Millisecond
+			}
+			p := Knock(t.Context(), tc.addr, tc.stranger, hold)
 			if p.Outcome != tc.want {
 				t.Errorf("outcome %q, want %q: %s", p.Outcome, tc.want, p.Detail)
 			}
