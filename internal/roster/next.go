@@ -43,15 +43,21 @@ func Heal(heads ...*Roster) *Roster {
 	})
 	r := Next(heads[0])
 	r.Signer.Holder = ""
+	// First what was removed: a host that one head replaced under the same name
+	// is gone, and contradicts nobody.
 	for _, h := range heads[1:] {
 		r.Parents = append(r.Parents, h.Hash())
 		addTombstones(r, h.Tombstones)
-		mergeFacts(r, h)
-		for _, m := range h.Members {
-			mergeMember(r, m)
-		}
 	}
 	dropTombstoned(r)
+	for _, h := range heads[1:] {
+		mergeFacts(r, h)
+		for _, m := range h.Members {
+			if !r.removed(m) {
+				mergeMember(r, m)
+			}
+		}
+	}
 	for _, h := range heads {
 		for _, m := range h.Members {
 			if _, stays := r.MemberByIdentity(m.Identity); !stays {
@@ -63,6 +69,13 @@ func Heal(heads ...*Roster) *Roster {
 	dropOwnPeers(r)
 	keepGranted(r, heads)
 	return r.Clone()
+}
+
+// removed reports whether a tombstone of r forbids m.
+func (r *Roster) removed(m Member) bool {
+	return slices.ContainsFunc(r.Tombstones, func(t Tombstone) bool {
+		return t.Identity == m.Identity || (t.NodeID != "" && t.NodeID == m.NodeID)
+	})
 }
 
 // mergeFacts takes from h what r does not know of the chain, the key and the
