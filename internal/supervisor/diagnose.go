@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/process"
@@ -23,7 +24,11 @@ import (
 const (
 	codePort    = "port-in-use"
 	codeUpgrade = "upgrade-needed"
+	codeRecent  = "recent-signature"
 )
+
+// recentMax is how long a node may find its own signatures before that is no longer normal.
+const recentMax = 5 * time.Minute
 
 // maxWords is how much of a line of the daemon's is repeated in a finding.
 const maxWords = 300
@@ -68,7 +73,7 @@ var rules = []rule{
 	{"halt-height", regexp.MustCompile(`halt per configuration`), health.Critical, retryOnChange,
 		"The node stands at the halt height or halt time of its configuration.",
 		"Remove halt-height or halt-time from the configuration when the chain may go on."},
-	{"recent-signature", regexp.MustCompile(`found signature from the same key`), health.Info, retrySoon,
+	{codeRecent, regexp.MustCompile(`found signature from the same key`), health.Info, retrySoon,
 		"The node waits until its own signatures have left the blocks that it looks back on; so a second signer would be noticed.",
 		"Nothing. If it lasts longer than some blocks, look for another node that signs with the same key."},
 	{"signer-absent", regexp.MustCompile(`can(?:'|no)t get pubkey|error with private validator socket client`), health.Critical, retrySoon,
@@ -83,14 +88,14 @@ var rules = []rule{
 	{"database-locked", regexp.MustCompile(`resource temporarily unavailable|lock held by another process`), health.Critical, retryBackoff,
 		"Another process has the node's database open.",
 		"End that process; two daemons on one home destroy it."},
-	{"wrong-genesis", regexp.MustCompile(`genesis doc hash in db does not match|invalid chain-id on InitChain|error reading GenesisDoc|genesis file[^\n]{0,80}no such file`),
+	{"wrong-genesis", regexp.MustCompile(`genesis doc hash in db does not match|invalid chain-id on InitChain|error reading GenesisDoc|genesis\.json: no such file`),
 		health.Critical, retryBackoff,
 		"The genesis file is missing, or is not the one that this home was started with.",
 		"Restore the chain's genesis file, or begin with an empty home."},
-	{"wrong-app-hash", regexp.MustCompile(`wrong Block\.Header\.AppHash|AppHash does not match|[Aa]pp ?[Hh]ash mismatch`), health.Critical, retryBackoff,
+	{"wrong-app-hash", regexp.MustCompile(wrongHeaderHash + `|AppHash does not match|[Aa]pp ?[Hh]ash mismatch`), health.Critical, retryBackoff,
 		"The chain's state on this host is not the network's.",
 		"Check that the binary is the network's; then sync the node anew from a snapshot. Keep priv_validator_state.json."},
-	{"wrong-flag", regexp.MustCompile(`(?:Error: |^)(unknown (?:shorthand )?(?:flag|command)[^\n]{0,200})`), health.Critical, retryBackoff,
+	{"wrong-flag", regexp.MustCompile(`(?m)^(?:Error: )?(unknown (?:shorthand )?(?:flag|command)[^\n]{0,200})`), health.Critical, retryBackoff,
 		"The binary does not understand its command line: %s.",
 		"See whether the binary is the one that the chain uses."},
 	{"bad-config", regexp.MustCompile(`(?m)(?:error in config file|failed to read in|failed to merge|error parsing|toml: )([^\n]{0,200})`),
@@ -104,6 +109,9 @@ var rules = []rule{
 	{"panic", regexp.MustCompile(`(?m)^(?:panic|fatal error): ([^\n]{1,300})`), health.Critical, retryBackoff,
 		"The daemon crashed: %s.", "See the log. It is started again by itself."},
 }
+
+// wrongHeaderHash is what a node says about a block that follows from another state than its own.
+const wrongHeaderHash = `wrong Block.Header.AppHash`
 
 // halted is what consensus says before it stops for good while the process stays up.
 var halted = []byte("CONSENSUS FAILURE!!!")
@@ -130,6 +138,7 @@ func recognise(output []byte) *diagnosis {
 
 // diagnose says why a daemon ended that nobody stopped, from how it ended and what it wrote last.
 func diagnose(exit process.Exit, output []byte) diagnosis {
+	output = ansi.ReplaceAll(output, nil)
 	if exit.Killed() {
 		return diagnosis{finding: health.Finding{
 			Code: "killed", Severity: health.Critical,
@@ -176,7 +185,7 @@ func words(b []byte) string {
 			return -1
 		}
 		return r
-	}, ansi.ReplaceAllString(s, "")))
+	}, s))
 }
 
 var ansi = regexp.MustCompile("\x1b\\[[0-9;]*[A-Za-z]")

@@ -34,6 +34,7 @@ type view struct {
 	upgrade       *comet.UpgradeInfo // written in this run
 	halted        bool               // consensus has said that it stopped
 	cause         *diagnosis         // what the output says about that, if anything
+	forked        bool               // the output says that the state here is not the network's
 	binaryChanged bool               // the wanted executable is another one than what runs
 	sinceRevival  time.Duration
 }
@@ -122,6 +123,9 @@ func judgeStill(v view) verdict {
 	switch {
 	case v.upgradeDue():
 		return v.upgradeNeeded()
+	case v.forked: // a node that syncs goes on asking, and drops whoever sends it the right blocks
+		d := recognise([]byte(wrongHeaderHash))
+		return verdict{phase: Frozen, findings: []health.Finding{d.finding}}
 	case v.wanted > 0 && v.peers == 0:
 		return verdict{phase: Running} // what is said about its peers is the reason
 	case v.height == 0:

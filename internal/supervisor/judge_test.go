@@ -35,6 +35,8 @@ func TestJudge(t *testing.T) {
 		{"sync stands still", with(func(v *view) { v.still = 2 * time.Minute; v.catchingUp = true }), Running, "sync-still", false},
 		{"no first block", with(func(v *view) { v.still = time.Hour; v.height = 0 }), Running, "no-first-block", false},
 		{"cut off", with(func(v *view) { v.still = time.Hour; v.peers = 0 }), Running, "", false},
+		{"other state than the network", with(func(v *view) { v.still, v.peers, v.forked = 2*time.Minute, 0, true }), Frozen, "wrong-app-hash", false},
+		{"somebody wrote so", with(func(v *view) { v.still, v.forked = time.Second, true }), Running, "", false},
 		{"alone by design", with(func(v *view) { v.still = time.Hour; v.peers, v.wanted = 0, 0 }), Running, "no-new-blocks", false},
 
 		{"starts", with(func(v *view) { v.answering, v.answered = false, false; v.silent = 4 * time.Minute }), Starting, "", false},
@@ -99,7 +101,8 @@ func TestJudgeLinks(t *testing.T) {
 		{"one given up", linksView{links: []link{up, gone(time.Hour, 31*time.Minute)}, since: ever}, "peer-missing", true},
 		{"one came back up late", linksView{links: []link{up, gone(time.Hour, time.Minute)}, since: ever}, "peer-missing", false},
 		{"one given up, just tried", linksView{links: []link{up, gone(time.Hour, time.Hour)}, since: time.Minute}, "peer-missing", false},
-		{"cut off", linksView{links: []link{gone(31*time.Second, time.Second), gone(time.Hour, 0)}, since: ever}, "cut-off", true},
+		{"cut off", linksView{links: []link{gone(31*time.Second, 11*time.Second), gone(time.Hour, 0)}, since: ever}, "cut-off", true},
+		{"cut off, just reachable again", linksView{links: []link{gone(time.Hour, 5*time.Second)}, since: ever}, "cut-off", false},
 		{"cut off a moment", linksView{links: []link{gone(20*time.Second, 20*time.Second)}, since: ever}, "cut-off", false},
 		{"one of them a moment", linksView{links: []link{gone(20*time.Second, time.Second), gone(time.Hour, time.Hour)}, since: ever}, "cut-off", false},
 		{"nobody there", linksView{links: []link{gone(time.Hour, 0)}, since: ever}, "peers-unreachable", false},

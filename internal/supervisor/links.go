@@ -12,6 +12,7 @@ import (
 const (
 	linkGrace   = 10 * time.Second // before anything is said
 	cutOffFor   = 30 * time.Second // without any peer, before a restart
+	answersFor  = 10 * time.Second // an address, before a restart: in the first minutes the node dials every eight seconds
 	cutOffEvery = 2 * time.Minute  // doubled with every further one that did not help
 	cutOffMax   = 30 * time.Minute
 	missingFor  = 30 * time.Minute // one of several, before a restart
@@ -84,12 +85,13 @@ func judgeCutOff(v linksView, missing, dialable []link) (found []health.Finding,
 		Message: fmt.Sprintf("The node has no peer, although %s could be reached.", names(dialable)),
 		Next:    "It is restarted by itself so that it dials again.",
 	}}
-	long := true
+	long, answers := true, false
 	for _, l := range missing {
 		long = long && l.missing > cutOffFor
+		answers = answers || l.dialable > answersFor
 	}
 	gap := backoff{min: cutOffEvery, max: cutOffMax}.delay(max(0, v.tries-1))
-	if long && v.since > gap {
+	if long && answers && v.since > gap {
 		restart = "it had no peer and did not dial"
 	}
 	return found, restart

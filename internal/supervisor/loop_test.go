@@ -11,6 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/pressenter/pressenter/internal/comet"
+	"github.com/pressenter/pressenter/internal/health"
+	"github.com/pressenter/pressenter/internal/process"
 )
 
 // bench is a runner with real timing and a folder, without any daemon.
@@ -120,11 +122,11 @@ func TestRedial(t *testing.T) {
 			if at < 24*time.Hour {
 				return nil, nil
 			}
-			if at < 24*time.Hour+10*time.Second {
+			if at < 24*time.Hour+20*time.Second {
 				return nil, both
 			}
 			return both, both
-		}, []time.Duration{24 * time.Hour}},
+		}, []time.Duration{24*time.Hour + 12*time.Second}},
 		"never connects": {time.Hour, func(at time.Duration) ([]string, []string) {
 			if at > 20*time.Minute {
 				return both, both
@@ -190,4 +192,21 @@ func TestMarkerCountsOnlyWithoutGrowth(t *testing.T) {
 			t.Errorf("step %d: halted %v", i, w.halted)
 		}
 	}
+}
+
+func TestEndlessWaitForOwnSignaturesIsNoLongerNormal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bench(t, Spec{})
+		diag := diagnose(process.Exit{Code: 1}, []byte("found signature from the same key"))
+		for start := time.Now(); time.Since(start) < recentMax; {
+			r.hold(t.Context(), diag)
+			if got := r.report.findings[aboutExit][0]; got.Severity != health.Info {
+				t.Fatalf("after %v: %+v", time.Since(start), got)
+			}
+		}
+		r.hold(t.Context(), diag)
+		if got := r.report.findings[aboutExit][0]; got.Severity != health.Critical {
+			t.Errorf("after %v: %+v", recentMax, got)
+		}
+	})
 }

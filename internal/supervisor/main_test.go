@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 		err := s.Run(ctx)
 		stop()
 		fmt.Println("supervisor ended:", err)
-		os.Exit(0)
+		syscall.Exit(0)
 	}
 	os.Exit(m.Run())
 }

@@ -146,6 +146,7 @@ func (r *runner) homeHeld(ctx context.Context, cause error) {
 // depends on has changed.
 func (r *runner) hold(ctx context.Context, diag diagnosis) {
 	r.report.find(aboutExit, diag.finding)
+	r.escalate()
 	before := r.dependsOn()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -177,6 +178,20 @@ func (r *runner) hold(ctx context.Context, diag diagnosis) {
 				r.failures = 0
 				return
 			}
+		}
+	}
+}
+
+// escalate says more of a wait that is part of normal life if it lasts: another node may sign with this node's key, or
+// the chain makes no blocks without this one.
+func (r *runner) escalate() {
+	found := r.report.findings[aboutExit]
+	for i := range found {
+		if found[i].Code == codeRecent && time.Since(found[i].Since) > recentMax {
+			found[i].Severity = health.Critical
+			found[i].Message = "The node still finds its own signature in the newest blocks: another node signs with the same key, " +
+				"or the chain makes no blocks without this one."
+			found[i].Next = "Look for another node with this key. Only if there is none, and the chain needs this node, set double_sign_check_height to 0."
 		}
 	}
 }

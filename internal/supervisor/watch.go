@@ -27,6 +27,7 @@ type watched struct {
 	logAt    int64     // how far the output was looked through
 	halted   bool
 	cause    *diagnosis
+	forked   bool
 	probedAt time.Time
 }
 
@@ -169,7 +170,9 @@ func (r *runner) consider(w *watched, s sight) outcome {
 	if grew := w.take(s, now); grew {
 		r.report.find(aboutExit)
 	}
-	r.report.now.Height = w.height
+	if w.height > 0 {
+		r.report.now.Height = w.height
+	}
 	v := w.view(s, r.spec.Spec, now)
 	if !v.answering && v.answered && v.silent < silentRun {
 		return outcome{} // what was said before still holds
@@ -202,7 +205,7 @@ func (w *watched) take(s sight, now time.Time) (grew bool) {
 		}
 	}
 	if grew {
-		w.halted, w.cause = false, nil
+		w.halted, w.cause, w.forked = false, nil, false
 	}
 	w.read(s) // after that: the output was read before the height
 	return grew
@@ -211,11 +214,14 @@ func (w *watched) take(s sight, now time.Time) (grew bool) {
 // read looks through new output for the words with which consensus stops.
 func (w *watched) read(s sight) {
 	w.logAt = s.logAt
+	if bytes.Contains(s.output, []byte(wrongHeaderHash)) {
+		w.forked = true
+	}
 	if bytes.Contains(s.output, halted) {
 		w.halted = true
 	}
 	if w.halted && w.cause == nil {
-		w.cause = recognise(s.output)
+		w.cause = recognise(ansi.ReplaceAll(s.output, nil))
 	}
 }
 
@@ -223,7 +229,7 @@ func (w *watched) view(s sight, spec Spec, now time.Time) view {
 	v := view{
 		answering: s.status != nil, answered: w.answered, silent: now.Sub(w.answerAt),
 		height: w.height, still: now.Sub(w.grewAt), wanted: len(spec.Peers), blockTime: spec.BlockTime,
-		halted: w.halted, cause: w.cause, binaryChanged: s.binary != (file{}) && s.binary != w.d.record.Binary,
+		halted: w.halted, cause: w.cause, forked: w.forked, binaryChanged: s.binary != (file{}) && s.binary != w.d.record.Binary,
 	}
 	if s.status != nil {
 		v.catchingUp = s.status.CatchingUp
