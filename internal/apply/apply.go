@@ -67,7 +67,9 @@ type Session struct {
 	daemon deployment.Daemon
 	want   plan.Want
 	have   plan.Observed
-	mu     sync.Mutex
+	// witnessed is the newest height for which others held our precommit when we last looked.
+	witnessed int64
+	mu        sync.Mutex
 }
 
 // sideState is one of the two deployments of a practice network: the validator's own, or the world's.
@@ -179,7 +181,7 @@ func (s *Session) Wanted() plan.Want { return s.want }
 
 // prepare finds the daemon and resolves the config.
 func (s *Session) prepare() error {
-	d, err := inspectDaemon(s.Config, s.Daemon)
+	d, err := s.stagedOrFound()
 	if err != nil {
 		return err
 	}

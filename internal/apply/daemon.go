@@ -22,6 +22,21 @@ type NoDaemon struct{ Why, Next string }
 // Error implements error.
 func (e *NoDaemon) Error() string { return e.Why }
 
+// stagedOrFound is the daemon that the deployment was made with or, before there is one, the one that was found. A
+// program that is rebuilt later changes nothing: another daemon is an upgrade, and asked for as such.
+func (s *Session) stagedOrFound() (deployment.Daemon, error) {
+	for _, side := range []*sideState{s.own, s.world} {
+		d := side.inventory.Daemon
+		if d.SHA256 == "" {
+			continue
+		}
+		if _, err := os.Stat(storePath(s.Dir, d.SHA256, d.Name)); err == nil {
+			return d, nil
+		}
+	}
+	return inspectDaemon(s.Config, s.Daemon)
+}
+
 // inspectDaemon looks at the chain's program before anything is made with it.
 func inspectDaemon(c config.Deployment, path string) (deployment.Daemon, error) {
 	next := "build it with 'make chain', or name it with --daemon"

@@ -44,9 +44,21 @@ func (s *Session) Observe(ctx context.Context) error {
 			return err
 		}
 	}
-	s.have.Signing = s.signing(ctx)
+	s.witnessed = s.signed(ctx)
+	s.have.Signing = s.witnessed > 0
 	return nil
 }
+
+// Look observes without deciding.
+func (s *Session) Look(ctx context.Context) error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	return s.Observe(ctx)
+}
+
+// Witnessed is the newest height for which another validator held our precommit at the last look, 0 = none.
+func (s *Session) Witnessed() int64 { return s.witnessed }
 
 // observe looks at one deployment. Rosters that hosts know and we do not are adopted.
 func (s *Session) observe(ctx context.Context, side *sideState, want deployment.Inventory) (plan.ObservedDeployment, error) {
@@ -126,18 +138,18 @@ func (s *Session) adopt(ctx context.Context, side *sideState, c *api.Client, st 
 	return side.rosters.Learn(envs)
 }
 
-// signing asks the world's validators whether the newest commits hold a signature of ours.
-func (s *Session) signing(ctx context.Context) bool {
+// signed asks the world's validators for the newest commit that holds a signature of ours.
+func (s *Session) signed(ctx context.Context) int64 {
 	o, ok := s.have.Own.Hosts["validator"]
 	if !ok || o.Status.Enrolled == nil || len(o.Status.Enrolled.Consensus) == 0 {
-		return false
+		return 0
 	}
 	pub := o.Status.Enrolled.Consensus
 	if len(o.Status.Signing.PublicKey) > 0 {
 		pub = o.Status.Signing.PublicKey
 	}
-	_, found := s.witness(ctx, signing.Address(pub))
-	return found
+	commit, _ := s.witness(ctx, signing.Address(pub))
+	return commit.Height
 }
 
 // witness asks each of the world's validators for its newest LastCommit, and returns the first that holds a

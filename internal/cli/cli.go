@@ -67,6 +67,9 @@ type usageError struct{ error }
 
 func (u usageError) Unwrap() error { return u.error }
 
+// errCritical ends a command that printed critical findings.
+var errCritical = errors.New("something is critical")
+
 // explain prints an error with its next step, and returns the exit code.
 func explain(w io.Writer, err error) int {
 	code := ExitFailed
@@ -75,6 +78,9 @@ func explain(w io.Writer, err error) int {
 		fmt.Fprintln(w, problems)
 		fmt.Fprintf(w, "pressenter: error: %d problem(s) in the config; nothing was changed\n", len(problems))
 		return ExitUsage
+	}
+	if errors.Is(err, errCritical) {
+		return ExitFailed // the findings have been printed
 	}
 	fmt.Fprintf(w, "pressenter: error: %v\n", err)
 	if next := nextStep(err); next != "" {
@@ -141,7 +147,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVarP(&g.file, "config", "c", "pressenter.yaml", "the deployment's config")
 	root.PersistentFlags().StringVar(&g.state, "state", "", "folder of the deployment's state (default .pressenter beside the config)")
 	root.AddCommand(
-		newUpCmd(g), newInitCmd(g), newPlanCmd(g), newApplyCmd(g), newStatusCmd(g), newConfigCmd(),
+		newUpCmd(g), newInitCmd(g), newPlanCmd(g), newApplyCmd(g), newStatusCmd(g), newLogsCmd(g), newConfigCmd(),
 		newStopCmd(g), newStartCmd(g), newHoldCmd(g), newDestroyCmd(g),
 
 		newAgentCmd(), newNodeCmd(),

@@ -2,31 +2,176 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pressenter/pressenter/internal/apply"
+	"github.com/pressenter/pressenter/internal/health"
+	"github.com/pressenter/pressenter/internal/status"
 )
 
+// watchEvery is how often a watched status is drawn.
+const watchEvery = time.Second
+
 func newStatusCmd(g *global) *cobra.Command {
-	c := &cobra.Command{Use: "status", Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		s, err := g.session()
-		if err != nil {
+	var watch, asJSON bool
+	c := &cobra.Command{
+		Use: "status", Short: "Show validator, sentries and findings", Args: cobra.NoArgs,
+		Long: "Show what runs, on which height, with which peers, what the validator signed as others see it, and findings with\n" +
+			"their next step. The exit code is 1 when something is critical.",
+		RunE: func(c *cobra.Command, _ []string) error {
+			s, err := g.session()
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			if watch {
+				return watchStatus(c.Context(), c.OutOrStdout(), s, asJSON)
+			}
+			st, err := readStatus(c.Context(), s)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				err = printJSON(c.OutOrStdout(), st)
+			} else {
+				printStatus(c.OutOrStdout(), st)
+			}
+			if err == nil && health.Worst(st.Findings) == health.Critical {
+				return errCritical
+			}
 			return err
-		}
-		if err := s.Read(); err != nil {
-			return err
-		}
-		if _, err := s.Plan(c.Context()); err != nil {
-			return err
-		}
-		return printJSON(c.OutOrStdout(), s.Observed())
-	}}
+		},
+	}
+	c.Flags().BoolVarP(&watch, "watch", "w", false, "draw it again every second")
+	c.Flags().BoolVar(&asJSON, "json", false, "print JSON (with --watch one object a line)")
 	return c
 }
 
-var _ = context.Background
-var _ io.Writer
-var _ = time.Now
-var _ = fmt.Sprint
+// readStatus observes and judges. Nothing is changed and no lock is taken.
+func readStatus(ctx context.Context, s *apply.Session) (status.Status, error) {
+	if err := s.Read(); err != nil {
+		return status.Status{}, err
+	}
+	if err := s.Look(ctx); err != nil {
+		return status.Status{}, err
+	}
+	return status.Of(s.Wanted(), s.Observed(), s.Witnessed()), nil
+}
+
+func watchStatus(ctx context.Context, w io.Writer, s *apply.Session, asJSON bool) error {
+	t := time.NewTicker(watchEvery)
+	defer t.Stop()
+	for {
+		st, err := readStatus(ctx, s)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			return err
+		case asJSON:
+			if err := json.NewEncoder(w).Encode(st); err != nil {
+				return err
+			}
+		default:
+			var b strings.Builder
+			drawStatus(&b, st, styleFor(w))
+			if isTerminal(w) {
+				fmt.Fprint(w, "\033[H\033[2J")
+			}
+			fmt.Fprintln(w, b.String())
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+func printStatus(w io.Writer, st status.Status) { drawStatus(w, st, styleFor(w)) }
+
+// drawStatus writes the picture, the table and the findings.
+func drawStatus(w io.Writer, s status.Status, st style) {
+	v := s.Validator
+	fmt.Fprintf(w, "%s on %s, height %d\n\n", s.Deployment, s.ChainID, s.Height)
+	fmt.Fprintln(w, picture(s, st))
+	line := fmt.Sprintf("validator: %s", v.State)
+	switch v.State {
+	case status.Signing:
+		line = st.good(line) + fmt.Sprintf(", block %d as its peers hold it", v.Witnessed)
+	case status.Stopped, status.Disarmed, status.Absent:
+		line = st.warn(line)
+	default:
+		line = st.bad(line)
+	}
+	if v.Reason != "" {
+		line += ": " + v.Reason
+	}
+	fmt.Fprintln(w, line)
+	if v.Window > 0 {
+		fmt.Fprintf(w, "missed %d of the last %d blocks (at least %s must be signed); last signed height %d\n", v.Missed, v.Window, v.MinSigned, v.LastSigned)
+	}
+	fmt.Fprintln(w)
+	rows := [][]string{{"HOST", "ROLE", "NODE", "HEIGHT", "PEERS", "RESTARTS", "ROSTER", "AGENT", "SUPERVISOR", "DAEMON", "RPC"}}
+	for _, d := range s.Deployments {
+		for _, h := range d.Hosts {
+			rows = append(rows, hostRow(d, h))
+		}
+	}
+	table(w, rows)
+	printFindings(w, s.Findings, st)
+}
+
+func hostRow(d status.Deployment, h status.Host) []string {
+	name, phase := h.Name, h.Phase
+	if d.World {
+		name = d.Name + "/" + h.Name
+	}
+	switch {
+	case h.Intent.Held:
+		phase = "held, " + phase
+	case h.Intent.Stopped:
+		phase = "stopped"
+	case h.CatchingUp:
+		phase = "catching up"
+	}
+	return []string{
+		name, h.Role, phase, fmt.Sprint(h.Height), fmt.Sprint(len(h.Peers)), fmt.Sprint(h.Restarts), fmt.Sprint(h.Generation),
+		pid(h.AgentPID), pid(h.SupervisorPID), pid(h.DaemonPID), h.RPC,
+	}
+}
+
+func pid(n int) string {
+	if n == 0 {
+		return "-"
+	}
+	return fmt.Sprint(n)
+}
+
+func printFindings(w io.Writer, fs []health.Finding, st style) {
+	if len(fs) == 0 {
+		fmt.Fprintln(w, "\nno findings")
+		return
+	}
+	fmt.Fprintln(w)
+	for _, f := range fs {
+		word := string(f.Severity)
+		switch f.Severity {
+		case health.Critical:
+			word = st.bad(word)
+		case health.Warning:
+			word = st.warn(word)
+		case health.Info:
+		}
+		fmt.Fprintf(w, "%s: %s: %s\n", word, f.Subject, f.Message)
+		if f.Next != "" {
+			fmt.Fprintf(w, "  → %s\n", f.Next)
+		}
+	}
+}

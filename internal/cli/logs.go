@@ -1,0 +1,44 @@
+package cli
+
+import (
+	"errors"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+func newLogsCmd(g *global) *cobra.Command {
+	var follow bool
+	var lines int
+	var of string
+	c := &cobra.Command{
+		Use: "logs NAME", Short: "Show what a host's node says", Args: cobra.ExactArgs(1), ValidArgsFunction: g.completeHosts,
+		RunE: func(c *cobra.Command, args []string) error {
+			s, err := g.session()
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			if err := s.Read(); err != nil {
+				return err
+			}
+			targets, err := s.Hosts(args)
+			if err != nil {
+				return usageError{err}
+			}
+			r, err := s.Client(targets[0]).Logs(c.Context(), of, lines, follow)
+			if err != nil {
+				return hint(err, "if its agent does not run, 'pressenter start' starts it")
+			}
+			defer r.Close()
+			if _, err = io.Copy(c.OutOrStdout(), r); c.Context().Err() != nil || errors.Is(err, io.ErrUnexpectedEOF) {
+				return nil // Ctrl-C ends a followed log
+			}
+			return err
+		},
+	}
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is said from now on")
+	c.Flags().IntVarP(&lines, "lines", "n", 50, "how many of the last lines")
+	c.Flags().StringVar(&of, "of", "node", "which log: node, supervisor or agent")
+	return c
+}

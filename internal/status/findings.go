@@ -1,0 +1,145 @@
+package status
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/pressenter/pressenter/internal/health"
+	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/roster"
+)
+
+// lag is how many blocks a node may be behind the highest before it is said.
+const lag = 5
+
+// findings says what is not as it should be, with the next step.
+func findings(s Status, have plan.Observed) []health.Finding {
+	out := []health.Finding{}
+	for _, d := range s.Deployments {
+		if d.Fork {
+			out = append(out, health.Finding{
+				Code: "roster-fork", Severity: health.Critical, Subject: d.Name,
+				Message: "Two operators published different rosters; nothing is assigned or armed until they are joined.",
+				Next:    "Run 'pressenter plan' to see the healing, then 'pressenter apply'.",
+			})
+		}
+		for _, h := range d.Hosts {
+			out = append(out, hostFindings(s, d, h)...)
+		}
+	}
+	for _, d := range []plan.ObservedDeployment{have.Own, have.World} {
+		for name, o := range d.Hosts {
+			for _, f := range o.Status.Findings { // what the host itself says
+				f.Subject = name
+				out = append(out, f)
+			}
+		}
+	}
+	return append(out, validatorFindings(s)...)
+}
+
+func hostFindings(s Status, d Deployment, h Host) []health.Finding {
+	var out []health.Finding
+	say := func(code string, severity health.Severity, next, format string, args ...any) {
+		out = append(out, health.Finding{Code: code, Severity: severity, Subject: h.Name, Message: fmt.Sprintf(format, args...), Next: next})
+	}
+	const repair = "Run 'pressenter apply'."
+	if h.Phase == "absent" {
+		say("absent", health.Warning, repair, "The host does not exist yet.")
+		return out
+	}
+	if h.AgentPID == 0 {
+		say("agent-down", health.Warning, "Run 'pressenter apply', or 'pressenter start' after a reboot.", "Its agent does not run: nothing repairs this host.")
+	}
+	switch {
+	case h.Intent.Stopped:
+		say("stopped", health.Info, "Run 'pressenter start "+h.Name+"' when it should run.", "Stopped by %s.", h.Intent.By)
+		return out
+	case h.Intent.Held:
+		say("held", health.Info, "Run 'pressenter hold --release "+h.Name+"' when you are done.", "Held by %s: nothing is repaired.", h.Intent.By)
+	case !h.Up && h.AgentPID != 0:
+		say("node-down", health.Warning, "Look at 'pressenter logs "+h.Name+"'.", "Its node does not answer (%s).", phaseWords(h))
+	}
+	if h.Up && !h.CatchingUp && h.Height+lag < s.Height {
+		say("behind", health.Warning, "Look at its peers; it goes on by itself when it has some.", "It is at height %d, others are at %d.", h.Height, s.Height)
+	}
+	if h.Up && h.Role == string(roster.RoleSentry) && len(h.Peers) < 2 {
+		say("few-peers", health.Warning, "Look at 'pressenter logs "+h.Name+"'.", "It has %d peers.", len(h.Peers))
+	}
+	if h.Generation != 0 && h.Generation < d.Generation {
+		say("roster-behind", health.Warning, repair, "It has roster generation %d, the newest is %d.", h.Generation, d.Generation)
+	}
+	if h.Up && h.Role == string(roster.RoleValidator) {
+		out = append(out, exposure(d, h)...)
+	}
+	return out
+}
+
+func phaseWords(h Host) string {
+	if h.Reason != "" && h.Phase == "down" {
+		return h.Reason
+	}
+	return h.Phase
+}
+
+// exposure: a validator's peers are its sentries and nobody else.
+func exposure(d Deployment, h Host) []health.Finding {
+	var out []health.Finding
+	var missing []string
+	for _, other := range d.Hosts {
+		if other.Role == string(roster.RoleSentry) && !slices.Contains(h.Peers, other.Name) {
+			missing = append(missing, other.Name)
+		}
+	}
+	for _, p := range h.Peers {
+		if !slices.ContainsFunc(d.Hosts, func(o Host) bool { return o.Name == p && o.Role == string(roster.RoleSentry) }) {
+			out = append(out, health.Finding{
+				Code: "exposed", Severity: health.Critical, Subject: h.Name,
+				Message: fmt.Sprintf("It has a peer that is not one of its sentries: %s.", p),
+				Next:    "Run 'pressenter doctor', then restart the node: 'pressenter stop " + h.Name + "' and 'pressenter start " + h.Name + "'.",
+			})
+		}
+	}
+	switch {
+	case len(missing) == 0:
+	case len(h.Peers) == 0:
+		out = append(out, health.Finding{
+			Code: "cut-off", Severity: health.Critical, Subject: h.Name, Message: "It is connected to none of its sentries, so it cannot sign.",
+			Next: "Bring a sentry up; the supervisor makes the node dial again by itself.",
+		})
+	default:
+		out = append(out, health.Finding{
+			Code: "sentry-missing", Severity: health.Warning, Subject: h.Name, Message: fmt.Sprintf("It is not connected to %v.", missing),
+			Next: "Look at that sentry; the link comes back by itself.",
+		})
+	}
+	return out
+}
+
+func validatorFindings(s Status) []health.Finding {
+	v := s.Validator
+	var out []health.Finding
+	say := func(code string, severity health.Severity, next, format string, args ...any) {
+		out = append(out, health.Finding{Code: code, Severity: severity, Subject: v.Host, Message: fmt.Sprintf(format, args...), Next: next})
+	}
+	if v.Tombstoned {
+		say("tombstoned", health.Critical, "Nothing brings this validator back. Find out how two signers came to hold the key.", "It was convicted of signing twice.")
+	}
+	if v.Jailed {
+		say("jailed", health.Critical, "See docs/runbooks/jailed.md.", "It is jailed and does not take part.")
+	}
+	if v.State == Disarmed {
+		say("disarmed", health.Warning, "Run 'pressenter key arm' once no other signer holds the key.", "Its consensus key is disarmed: %s.", v.Reason)
+	}
+	if v.State == Silent && s.Height > 0 {
+		say("silent", health.Critical, "Look at the findings above and at 'pressenter logs validator'.", "None of the newest commits of other validators holds its signature.")
+	}
+	if share, err := strconv.ParseFloat(v.MinSigned, 64); err == nil && v.Window > 0 {
+		if budget := int64(float64(v.Window) * (1 - share)); v.Missed*2 > budget {
+			say("missed", health.Warning, "Find out why before restarting anything: more misses lead to jail.",
+				"It missed %d of the last %d blocks; %d lead to jail.", v.Missed, v.Window, budget)
+		}
+	}
+	return out
+}
