@@ -187,7 +187,7 @@ func (r *runner) hold(ctx context.Context, diag diagnosis) {
 func (r *runner) escalate() {
 	found := r.report.findings[aboutExit]
 	for i := range found {
-		if found[i].Code == codeRecent && time.Since(found[i].Since) > recentMax {
+		if found[i].Code == codeRecent && time.Since(found[i].Since) >= recentMax {
 			found[i].Severity = health.Critical
 			found[i].Message = "The node still finds its own signature in the newest blocks: another node signs with the same key, " +
 				"or the chain makes no blocks without this one."
