@@ -31,7 +31,7 @@ type App struct {
 // practice network is restarted from its own export.
 func (a *App) Export(zeroHeight bool, modules []string) (servertypes.ExportedApp, error) {
 	if zeroHeight {
-		return servertypes.ExportedApp{}, errors.New("the practice chain has no export for height zero: leave out --for-zero-height")
+		return servertypes.ExportedApp{}, errors.New("--for-zero-height: the practice chain has no such export")
 	}
 	ctx := a.NewContext(true)
 	genesis, err := a.ModuleManager.ExportGenesisForModules(ctx, a.codec, modules)

@@ -37,8 +37,8 @@ func DefaultHome() string {
 var identity sync.Once
 
 // SetIdentity gives this process the address prefixes, the coin and the version information of the practice chain.
-// The SDK keeps all three in globals, and reads some of them while it assembles an application (the address of the gov
-// module, which is the authority of every other, is spelled with the global prefix), so this comes before anything else.
+// The SDK keeps all three in globals and reads some of them while it assembles an application: the address of the gov
+// module, which is the authority of every other, is spelled with the global prefix. So this comes before anything else.
 func SetIdentity() {
 	identity.Do(func() {
 		sdk.DefaultBondDenom = BondDenom

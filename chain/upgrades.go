@@ -21,7 +21,8 @@ func (a *App) setUpgradeHandler() {
 	if UpgradeName == "" {
 		return
 	}
-	a.upgrade.SetUpgradeHandler(UpgradeName, func(ctx context.Context, _ upgradetypes.Plan, from module.VersionMap) (module.VersionMap, error) {
+	migrate := func(ctx context.Context, _ upgradetypes.Plan, from module.VersionMap) (module.VersionMap, error) {
 		return a.ModuleManager.RunMigrations(ctx, a.Configurator(), from)
-	})
+	}
+	a.upgrade.SetUpgradeHandler(UpgradeName, migrate)
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
@@ -153,7 +154,7 @@ func (k *keeper) signingStatus(ctx context.Context, h *host) api.SigningStatus {
 	s := api.SigningStatus{State: st.State, Reason: st.Reason, PublicKey: st.PublicKey, LastHeight: st.LastHeight}
 	k.mu.Lock()
 	if k.watch != "" {
-		s.Reason = k.watch
+		s.Reason, s.Watching = k.watch, strings.HasPrefix(k.watch, watchPrefix)
 	}
 	k.mu.Unlock()
 	if st.State == signing.None {

@@ -138,8 +138,10 @@ type RosterStatus struct {
 // SigningStatus says whether the host may sign with the consensus key, and what it signed.
 type SigningStatus struct {
 	// State is "none" (no consensus key here), "disarmed" or "armed".
-	State     string `json:"state"`
-	Reason    string `json:"reason,omitempty"`
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	// Watching: the host is reading blocks to find out whether somebody else signs.
+	Watching  bool   `json:"watching,omitempty"`
 	PublicKey []byte `json:"public_key,omitempty"`
 	Address   string `json:"address,omitempty"` // upper-case hex of the consensus address
 	// LastHeight is the high-water mark in the sign state file.

@@ -54,6 +54,8 @@ type Session struct {
 	Daemon   string // path of the chain's program
 	Provider Provider
 	Who      string // for locks and intents: user@host (pid)
+	// ReplaceLost makes a new validator host where the old one's folder is gone.
+	ReplaceLost bool
 	// Passphrase opens a protected keyring; it is asked only when needed.
 	Passphrase func() ([]byte, error)
 	Progress   func(Event)
@@ -192,6 +194,7 @@ func (s *Session) prepare() error {
 	s.want, err = plan.Resolve(s.Config, plan.Facts{
 		Dir: s.Dir, World: s.world.inventory, Own: s.own.inventory, Daemon: s.daemon, Ports: s.ports.Next,
 	})
+	s.want.ReplaceLost = s.ReplaceLost
 	return err
 }
 

@@ -44,8 +44,11 @@ func (s *Session) publishTarget(ctx context.Context, side *sideState, want *depl
 		if err := s.sign(side, target); err != nil {
 			return err
 		}
-		if head != nil && head.Signer.Holder != target.Signer.Holder && head.Signer.Holder != "" {
-			break // retired: everybody acknowledges that before anybody else is assigned
+		if head != nil && head.Signer.Holder != "" && target.Signer.Holder == "" {
+			// Retired: everybody acknowledges that before anybody is assigned.
+			if err := s.pushAll(ctx, side); err != nil {
+				return err
+			}
 		}
 	}
 	return s.pushAll(ctx, side)

@@ -62,7 +62,7 @@ func daemonFlag(c *cobra.Command, g *global) {
 }
 
 func newApplyCmd(g *global) *cobra.Command {
-	var yes bool
+	var yes, lost bool
 	c := &cobra.Command{
 		Use: "apply", Short: "Make the world as the config says", Args: cobra.NoArgs,
 		Long: "Show the plan, ask, and do it. Interrupted anywhere, apply goes on where it stopped; again = \"no changes\".",
@@ -71,10 +71,12 @@ func newApplyCmd(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			s.ReplaceLost = lost
 			return runApply(c, s, yes)
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	c.Flags().BoolVar(&lost, "replace-lost", false, "the validator's host is lost for ever: make a new one, to which the key is restored")
 	daemonFlag(c, g)
 	return c
 }

@@ -155,6 +155,9 @@ type document struct {
 
 // encode returns the keyring in clear text, labelled if it is to stay so.
 func (k *Keyring) encode(label string) ([]byte, error) {
+	if len(k.admin.Bytes()) != ed25519.SeedSize {
+		return nil, errors.New("encode keyring: it is wiped")
+	}
 	b, err := json.MarshalIndent(document{
 		Unprotected: label,
 		Format:      format,

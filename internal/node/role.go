@@ -70,7 +70,7 @@ func Settings(r *roster.Roster, self roster.Member, local Local) (Files, error) 
 	}
 	comet := p.settings(local.P2P, onOneComputer(local))
 	comet = append(comet, rpc(local.RPC)...)
-	comet = append(comet, consensus(r.Chain, local)...)
+	comet = append(comet, consensus(r.Chain, self.Role, local)...)
 	return Files{Comet: comet, App: app(r.Chain, self.Role)}, nil
 }
 
@@ -186,7 +186,10 @@ func rpc(listen string) []Setting {
 	}
 }
 
-func consensus(c roster.Chain, local Local) []Setting {
+// consensus points the node at its key. A genesis validator of a practice network does not look for its own
+// signatures in past blocks: were the whole network to stop and start, everybody would wait for blocks that nobody
+// makes.
+func consensus(c roster.Chain, role roster.Role, local Local) []Setting {
 	s := []Setting{
 		// A node that syncs blocks while it may vote could sign what it has not checked.
 		flag("blocksync.adaptive_sync", false).optional(),
@@ -202,10 +205,14 @@ func consensus(c roster.Chain, local Local) []Setting {
 			text("priv_validator_state_file", "data/priv_validator_state.json"),
 			number("consensus.double_sign_check_height", 0))
 	}
+	check := DoubleSignCheckHeight
+	if role == roster.RoleGenesisValidator {
+		check = 0
+	}
 	return append(s,
 		text("priv_validator_key_file", local.KeyFile),
 		text("priv_validator_state_file", local.StateFile),
-		number("consensus.double_sign_check_height", DoubleSignCheckHeight))
+		number("consensus.double_sign_check_height", check))
 }
 
 func app(c roster.Chain, role roster.Role) []Setting {

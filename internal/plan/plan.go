@@ -315,10 +315,10 @@ func refuse(want Want, have Observed) error {
 		if m.Role == roster.RoleSentry && wanted && o.Exists {
 			survives = true
 		}
-		if m.Role == roster.RoleValidator && wanted && h.Role == m.Role && !o.Exists {
+		if m.Role == roster.RoleValidator && wanted && h.Role == m.Role && !o.Exists && !want.ReplaceLost {
 			return &Refusal{
 				Why:  fmt.Sprintf("host %q is in the roster and holds the consensus key, but its folder %q is gone", m.Name, h.Folder),
-				Next: "bring the folder back; or, if it is lost for ever, run 'pressenter key replace-host' and restore the key from its backup",
+				Next: "bring the folder back; or, if it is lost for ever, run 'pressenter apply --replace-lost' and restore the key with 'pressenter key restore'",
 			}
 		}
 	}

@@ -20,6 +20,8 @@ type Want struct {
 	World deployment.Inventory
 	Own   deployment.Inventory
 	Chain roster.Chain // without the genesis, which is not made yet the first time
+	// ReplaceLost says that a person knows a validator's host to be lost for ever and wants a new one in its place.
+	ReplaceLost bool
 }
 
 // Facts is what Resolve must be told, because it is of this computer and not of the config.

@@ -1,4 +1,5 @@
-// Command practiced is the daemon of the practice chain, with all the commands that the daemon of any Cosmos network has.
+// Command practiced is the daemon of the practice chain, with all the commands that the daemon of any Cosmos network
+// has.
 package main
 
 import (

@@ -14,7 +14,9 @@ import (
 )
 
 // newApp makes the application for the server's commands, whose signature leaves a panic as the only way to fail.
-func (d *daemon) newApp(logger log.Logger, db dbm.DB, trace io.Writer, options servertypes.AppOptions) servertypes.Application {
+func (d *daemon) newApp(
+	logger log.Logger, db dbm.DB, trace io.Writer, options servertypes.AppOptions,
+) servertypes.Application {
 	app, err := d.build(logger, db, trace, options, true)
 	if err != nil {
 		panic(err)
@@ -24,7 +26,9 @@ func (d *daemon) newApp(logger log.Logger, db dbm.DB, trace io.Writer, options s
 
 // build makes the application from the parts that are there, unless they were assembled with other options: `prune`
 // has options of its own.
-func (d *daemon) build(logger log.Logger, db dbm.DB, trace io.Writer, options servertypes.AppOptions, latest bool) (*chain.App, error) {
+func (d *daemon) build(
+	logger log.Logger, db dbm.DB, trace io.Writer, options servertypes.AppOptions, latest bool,
+) (*chain.App, error) {
 	// Whatever builds the application may run for months.
 	earlygc.On()
 	if d.options != options {
@@ -37,7 +41,8 @@ func (d *daemon) build(logger log.Logger, db dbm.DB, trace io.Writer, options se
 }
 
 // exportApp writes the state at a height, or the newest where the height is -1.
-func (d *daemon) exportApp(logger log.Logger, db dbm.DB, trace io.Writer, height int64, zeroHeight bool, _ []string,
+func (d *daemon) exportApp(
+	logger log.Logger, db dbm.DB, trace io.Writer, height int64, zeroHeight bool, _ []string,
 	options servertypes.AppOptions, modules []string,
 ) (servertypes.ExportedApp, error) {
 	newest := height == -1

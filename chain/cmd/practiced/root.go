@@ -52,6 +52,7 @@ func (d *daemon) root(args []string) (*cobra.Command, error) {
 		Use:               chain.DaemonName,
 		Short:             "The daemon of the practice chain",
 		SilenceErrors:     true,
+		SilenceUsage:      true,
 		PersistentPreRunE: d.prepare,
 	}
 	home := chain.DefaultHome()
