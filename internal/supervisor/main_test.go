@@ -179,7 +179,7 @@ func (g *rig) at(height int) {
 }
 
 func (g *rig) dump() {
-	for _, name := range []string{ReportFile, LogFile, SupervisorLock, HomeLock, "supervisor.log", "home/starts"} {
+	for _, name := range []string{ReportFile, LogFile, SupervisorLock, HomeLock, OwnLogFile, "home/starts"} {
 		if b, err := os.ReadFile(filepath.Join(g.dir, name)); err == nil {
 			g.t.Logf("%s:\n%s", name, b)
 		}
@@ -255,7 +255,7 @@ func (g *rig) overseer() *process.Child {
 	if err := os.Symlink(self, path); err != nil {
 		g.t.Fatal(err)
 	}
-	log := filepath.Join(g.dir, "supervisor.log")
+	log := filepath.Join(g.dir, OwnLogFile)
 	child, err := process.Start(process.Spec{Path: path, Args: []string{g.dir}, Dir: g.dir, LogPath: log})
 	if err != nil {
 		g.t.Fatal(err)

@@ -21,6 +21,9 @@ const (
 	aboutHome  = "home"  // who else is in the home
 )
 
+// ownLogMax is how long our own log may get.
+const ownLogMax = 8 << 20
+
 // runner is one supervisor at work.
 type runner struct {
 	dir    string
@@ -204,8 +207,11 @@ func (r *runner) dependsOn() string {
 	return fmt.Sprintf("%q %q %q %d %+v", s.Daemon, s.Args, s.Revision, s.RestartToken, binary)
 }
 
-// reload takes up a changed node.json.
+// reload takes up a changed node.json, and keeps our own log short.
 func (r *runner) reload() {
+	if _, err := rotate(r.path(OwnLogFile), ownLogMax, 1); err != nil {
+		r.log.Error("own log not rotated", "err", err)
+	}
 	changed, err := r.spec.reload()
 	switch {
 	case err != nil:

@@ -26,6 +26,7 @@ const (
 	SpecFile       = "node.json"
 	ReportFile     = "node.report.json"
 	LogFile        = "node.log"
+	OwnLogFile     = "supervisor.log" // where who starts the supervisor sends its output
 	SupervisorLock = "supervisor.lock"
 	HomeLock       = "home.lock"
 	HomeDir        = "home"
@@ -36,7 +37,7 @@ const lockName = "pressenter node run"
 
 // Supervisor runs the daemon of the host folder Dir.
 type Supervisor struct {
-	Dir    string       // absolute
+	Dir    string
 	Logger *slog.Logger // nil: silent
 
 	timing timing // zero: the real one
@@ -90,11 +91,15 @@ func (s *Supervisor) runner() (*runner, error) {
 	if t == (timing{}) {
 		t = realTiming()
 	}
-	report, err := newReporter(s.Dir, log)
+	dir, err := filepath.Abs(s.Dir) // the daemon works in another folder
 	if err != nil {
 		return nil, err
 	}
-	r := &runner{dir: s.Dir, log: log, timing: t, spec: specFile{dir: s.Dir}, report: report}
+	report, err := newReporter(dir, log)
+	if err != nil {
+		return nil, err
+	}
+	r := &runner{dir: dir, log: log, timing: t, spec: specFile{dir: dir}, report: report}
 	if _, err := r.spec.reload(); err != nil {
 		return nil, err
 	}

@@ -4,14 +4,19 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/process"
@@ -273,6 +278,51 @@ func TestUnnotedOrphanWithAnotherBinaryIsReplaced(t *testing.T) {
 	r := g.running()
 	if n, _ := g.starts(); n != 2 || r.Daemon == id || id.Alive() {
 		t.Errorf("%d starts, report %+v", n, r)
+	}
+}
+
+// living lists the daemons of this home that are alive.
+func (g *rig) living() (ids []process.Identity) {
+	b, _ := os.ReadFile(filepath.Join(g.dir, HomeDir, startsFile))
+	for line := range strings.Lines(string(b)) {
+		word, _, _ := strings.Cut(line, " ")
+		pid, _ := strconv.Atoi(word)
+		id, err := process.Of(pid)
+		if err != nil {
+			continue
+		}
+		if args, err := id.Args(); err == nil && slices.Contains(args, filepath.Join(g.dir, HomeDir)) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+func TestNeverTwoDaemons(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("this system cannot tell who holds a lock")
+	}
+	g := newRig(t)
+	for range 25 {
+		overseer := g.overseer()
+		<-time.After(rand.N(120 * time.Millisecond)) // anywhere in its life: before the fork, after it, while it looks on
+		if rand.N(3) == 0 {
+			for _, id := range g.living() {
+				_ = id.Kill()
+			}
+		}
+		if err := overseer.Identity.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		overseer.Wait()
+		if ids := g.living(); len(ids) > 1 {
+			t.Fatalf("%d daemons on one home: %v", len(ids), ids)
+		}
+	}
+	g.supervise()
+	r := g.running()
+	if diff := cmp.Diff([]process.Identity{r.Daemon}, g.living()); diff != "" {
+		t.Error(diff)
 	}
 }
 
