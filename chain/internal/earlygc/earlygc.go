@@ -2,7 +2,7 @@
 // a command is short.
 //
 // They allocate 16 MB of tables, nearly all of it for good, and Go collects four or five times meanwhile because its
-// first goal is 4 MB: a quarter of the CPU time of a command such as `keys add`. Among packages that wait for no other,
+// first goal is 4 MB: a fifth of the CPU time of a command such as `keys list`. Among packages that wait for no other,
 // Go initialises first the one whose path sorts first, and nearly all that the SDK brings waits for a package under
 // google.golang.org, which sorts after this one. GOGC and GOMEMLIMIT in the environment are obeyed.
 package earlygc
