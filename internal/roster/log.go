@@ -79,8 +79,8 @@ func (l *Log) Root() Hash { return l.root }
 // Len returns how many generations the log holds.
 func (l *Log) Len() int { return len(l.nodes) }
 
-// Envelope returns one generation, by the hash of its roster.
-func (l *Log) Envelope(h Hash) (Envelope, bool) {
+// Get returns the envelope of one generation.
+func (l *Log) Get(h Hash) (Envelope, bool) {
 	n, ok := l.nodes[h]
 	if !ok {
 		return Envelope{}, false

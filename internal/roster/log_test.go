@@ -35,8 +35,8 @@ func TestAddOutOfOrder(t *testing.T) {
 	if diff := cmp.Diff([]Envelope{e1, e2, e3}, l.Envelopes()); diff != "" {
 		t.Errorf("Envelopes: %s", diff)
 	}
-	if e, ok := l.Envelope(g2.Hash()); !ok || e.Hash() != e2.Hash() {
-		t.Error("Envelope does not find generation 2")
+	if e, ok := l.Get(g2.Hash()); !ok || e.Hash() != e2.Hash() {
+		t.Error("Get does not find generation 2")
 	}
 	if diff := cmp.Diff([]Envelope{e3}, l.Missing(g2.Hash(), Hash{9})); diff != "" {
 		t.Errorf("Missing: %s", diff)
