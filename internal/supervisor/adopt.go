@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -107,6 +108,29 @@ func (r *runner) findOrphan(holder process.Holder) (orphan, error) {
 		}
 	}
 	return orphan{}, fmt.Errorf("the lock is held by %v", ids)
+}
+
+// Daemon finds the daemon that runs on the home of the host folder dir, whether it has a supervisor or not, and also one
+// whose supervisor was killed before it could note it. The error is process.ErrGone when there is none.
+func Daemon(dir string) (process.Identity, error) {
+	path := filepath.Join(dir, HomeLock)
+	holder, err := process.ReadHolder(path)
+	if err == nil && len(holder.Note) > 0 && holder.Process.Alive() {
+		return holder.Process, nil
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return process.Identity{}, fmt.Errorf("find daemon of %q: %w", dir, process.ErrGone)
+	}
+	ids, err := process.LockHolders(path)
+	if err != nil {
+		return process.Identity{}, fmt.Errorf("find daemon of %q: %w", dir, err)
+	}
+	for _, id := range ids {
+		if id != holder.Process { // else it is the supervisor itself, about to start a daemon
+			return id, nil
+		}
+	}
+	return process.Identity{}, fmt.Errorf("find daemon of %q: %w", dir, process.ErrGone)
 }
 
 // examine says what a process is that holds the lock but is not noted.

@@ -28,8 +28,14 @@ func TestRunAndStop(t *testing.T) {
 	g := newRig(t)
 	t.Setenv("A_SECRET", "hunter2")
 	g.spec(Spec{Args: []string{"--x", "y"}, Revision: "r1", RestartToken: 3})
+	if _, err := Daemon(g.dir); !errors.Is(err, process.ErrGone) {
+		t.Errorf("daemon before the start: %v, want gone", err)
+	}
 	stop := g.supervise()
 	r := g.running()
+	if found, err := Daemon(g.dir); found != r.Daemon {
+		t.Errorf("found %v (%v), want %v", found, err, r.Daemon)
+	}
 	if r.Revision != "r1" || r.RestartToken != 3 || r.Adopted || r.Restarts != 0 || r.Height != 1 {
 		t.Errorf("report %+v", r)
 	}
@@ -40,6 +46,9 @@ func TestRunAndStop(t *testing.T) {
 	}
 	if err := stop(); err != nil {
 		t.Fatal(err)
+	}
+	if _, err := Daemon(g.dir); runtime.GOOS == "linux" && !errors.Is(err, process.ErrGone) {
+		t.Errorf("daemon after the end: %v, want gone", err)
 	}
 	r = g.report("stopped", func(r Report) bool { return r.Phase == Stopped })
 	if !r.Daemon.IsZero() || r.LastExit == nil || r.LastExit.Code != 0 || len(r.Findings) != 0 {
@@ -259,6 +268,9 @@ func TestUnnotedOrphanIsAdopted(t *testing.T) {
 	}
 	g := newRig(t)
 	id := g.orphan()
+	if found, err := Daemon(g.dir); found != id {
+		t.Errorf("found %v (%v), want %v", found, err, id)
+	}
 	g.supervise()
 	r := g.running()
 	if n, _ := g.starts(); n != 1 || r.Daemon != id || !r.Adopted {
