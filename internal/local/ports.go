@@ -52,6 +52,32 @@ func (p *Ports) Next() (string, error) {
 	return "", fmt.Errorf("no free port between %d and %d on this computer", firstPort, lastPort)
 }
 
+// Block returns the first of n free ports in a row.
+func (p *Ports) Block(n int) (int, error) {
+	row, last := 0, 0
+	for range lastPort - firstPort {
+		addr, err := p.Next()
+		if err != nil {
+			return 0, err
+		}
+		_, text, err := net.SplitHostPort(addr)
+		if err != nil {
+			return 0, err
+		}
+		port, err := strconv.Atoi(text)
+		if err != nil {
+			return 0, err
+		}
+		if row++; port != last+1 {
+			row = 1
+		}
+		if last = port; row == n {
+			return port - n + 1, nil
+		}
+	}
+	return 0, fmt.Errorf("no %d free ports in a row", n)
+}
+
 // Free says whether nobody listens at addr.
 func Free(addr string) bool {
 	l, err := net.Listen("tcp", addr)

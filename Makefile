@@ -1,0 +1,41 @@
+# Targets for people. Heavy builds are kept by content outside the checkout, so they are done once.
+CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pressenter
+CHAIN  := $(CACHE)/daemon/$(shell find chain -name '*.go' -o -name 'go.*' | LC_ALL=C sort | xargs cat | cksum | tr -d ' ')
+GO     := CGO_ENABLED=0 go
+GOTEST := go test -shuffle=on
+
+.PHONY: up test e2e bench bench-up soak lint lab build chain clean
+
+up: build ## a real validator behind sentries on this computer, in ./practice
+	@mkdir -p practice && cd practice && ../bin/pressenter up
+
+build: chain
+	@sh build/go-version.sh
+	$(GO) build -trimpath -o bin/pressenter ./cmd/pressenter
+
+chain: $(CHAIN)/practiced ## the practice chain's daemon
+	@mkdir -p bin && cp -f $(CHAIN)/practiced bin/practiced
+
+$(CHAIN)/practiced:
+	@sh build/go-version.sh
+	@echo "building the practice chain: the first time takes some minutes, then it is kept in $(CACHE)"
+	@mkdir -p $(CHAIN) && cd chain && $(GO) build -trimpath -ldflags '-s -w' -o $(CHAIN)/practiced.new ./cmd/practiced
+	@mv $(CHAIN)/practiced.new $@
+
+test: ## everything that needs neither root nor the chain's build
+	$(GOTEST) ./...
+
+e2e: build ## whole networks with the real programs
+	$(GOTEST) -count=1 -timeout 40m ./e2e ./internal/doctor -e2e -daemon $(CURDIR)/bin/practiced
+
+bench bench-up: build ## figures beside a rival, on a quiet machine
+	$(GO) run ./bench -bin bin
+
+soak: build ## what is too long for CI
+	$(GOTEST) -count=1 -timeout 4h ./e2e -e2e -soak -daemon $(CURDIR)/bin/practiced
+
+lint: ## formatting, vet for both systems, staticcheck, known vulnerabilities
+	@sh build/lint.sh
+
+lab: ## real servers for the SSH path come with machines
+	@echo "nothing here yet: the lab comes with the first release that runs on machines"
