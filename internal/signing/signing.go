@@ -43,7 +43,11 @@ const (
 const born = "born"
 
 // Folder is a host's signing folder. Only one agent, which holds the host's lock, may change it.
-type Folder struct{ Dir string }
+type Folder struct {
+	Dir string
+	// before is called before every change on disk, by tests that enumerate crashes; nil otherwise.
+	before func() error
+}
 
 // record is the durable decision.
 type record struct {
@@ -151,7 +155,7 @@ func (f Folder) TakeBorn(initKey string) error {
 			return err
 		}
 	}
-	if err := os.Rename(initKey, f.path(KeyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := f.rename(initKey, f.path(KeyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("move consensus key: %w", err)
 	}
 	return f.arm(rec, 0, nil, "born on this host")
@@ -189,7 +193,7 @@ func (f Folder) Restore(key []byte, floor int64, assigned ed25519.PublicKey) err
 	if err := f.write(rec); err != nil {
 		return err
 	}
-	return atomicfile.Write(f.path(KeyFile), key, 0o600)
+	return f.replace(KeyFile, key)
 }
 
 // setAside keeps the key that is here, with its sign state, under a name of its own.
@@ -199,7 +203,7 @@ func (f Folder) setAside(pub ed25519.PublicKey) error {
 		return err
 	}
 	for _, name := range []string{armingFile, StateFile, KeyFile} {
-		if err := os.Rename(f.path(name), filepath.Join(to, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := f.rename(f.path(name), filepath.Join(to, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}
@@ -234,7 +238,7 @@ func (f Folder) arm(rec record, floor int64, proof *Proof, reason string) error 
 		// The highest round and the last step: nothing at the floor itself can be signed either.
 		state = State{Height: floor, Round: math.MaxInt32, Step: 3}
 	}
-	if err := atomicfile.Write(f.path(StateFile), state.encode(), 0o600); err != nil {
+	if err := f.replace(StateFile, state.encode()); err != nil {
 		return err
 	}
 	rec.State, rec.Reason, rec.Place, rec.Floor, rec.Proof = Armed, reason, place, floor, proof
@@ -266,7 +270,28 @@ func (f Folder) write(rec record) error {
 	if err != nil {
 		return err
 	}
-	return atomicfile.Write(f.path(armingFile), b, 0o600)
+	return f.replace(armingFile, b)
+}
+
+func (f Folder) crash() error {
+	if f.before == nil {
+		return nil
+	}
+	return f.before()
+}
+
+func (f Folder) replace(name string, b []byte) error {
+	if err := f.crash(); err != nil {
+		return err
+	}
+	return atomicfile.Write(f.path(name), b, 0o600)
+}
+
+func (f Folder) rename(from, to string) error {
+	if err := f.crash(); err != nil {
+		return err
+	}
+	return os.Rename(from, to)
 }
 
 // State is CometBFT's priv_validator_state.json, as far as we write and compare it
