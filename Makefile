@@ -1,6 +1,6 @@
 # Targets for people. Heavy builds are kept by content outside the checkout, so they are done once.
 CACHE  := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/pressenter
-CHAIN  := $(CACHE)/daemon/$(shell find chain -name '*.go' -o -name 'go.*' | LC_ALL=C sort | xargs cat | cksum | tr -d ' ')
+CHAIN  := $(CACHE)/daemon/$(shell find chain -name '*.go' ! -name '*_test.go' -o -name 'go.*' | LC_ALL=C sort | xargs cat | cksum | tr -d ' ')
 GO     := CGO_ENABLED=0 go
 GOTEST := go test -shuffle=on
 

@@ -76,12 +76,8 @@ func (c children) Supervisor() (process.Identity, bool) {
 
 // Daemon implements Runner.
 func (c children) Daemon() (process.Identity, bool) {
-	if id, up := holder(c.folder.path(supervisor.HomeLock)); up {
-		if sup, ok := c.Supervisor(); !ok || sup != id { // a supervisor about to start holds the home itself
-			return id, true
-		}
-	}
-	return process.Identity{}, false
+	id, err := supervisor.Daemon(string(c.folder))
+	return id, err == nil
 }
 
 func holder(lock string) (process.Identity, bool) {

@@ -143,7 +143,7 @@ func (p *progress) show(e apply.Event) {
 		}
 		p.last = e.Word
 		if p.live && !strings.HasPrefix(e.Word, "block ") {
-			fmt.Fprintf(p.out, "\r\033[K%s   %s", p.style.dim(at), p.style.dim(e.Word))
+			fmt.Fprintf(p.out, "\r\033[K%s   %s", p.style.dim(at), p.style.dim(fit(e.Word, width(p.out)-len(at)-4)))
 			return
 		}
 		if strings.HasPrefix(e.Word, "block ") {
@@ -163,6 +163,14 @@ func brief(s plan.Step) string {
 	words := s.String()
 	if i := strings.IndexByte(words, ':'); i > 0 && i < 60 {
 		words = words[:i]
+	}
+	return words
+}
+
+// fit cuts words to n columns.
+func fit(words string, n int) string {
+	if r := []rune(words); n > 1 && len(r) > n {
+		return string(r[:n-1]) + "…"
 	}
 	return words
 }
