@@ -1,0 +1,365 @@
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/comet"
+	"github.com/pressenter/pressenter/internal/hiding"
+	"github.com/pressenter/pressenter/internal/p2p"
+	"github.com/pressenter/pressenter/internal/roster"
+)
+
+// How a proof is spread over time. An address that leaks may need half a minute to arrive where a stranger asks.
+const (
+	rounds     = 4
+	extra      = 3                                                                          // rounds, for nodes that were late
+	roundEvery = (hiding.MinPeriod + 1500*time.Millisecond) / time.Duration(rounds-1)       // a round takes a little itself
+	peersEvery = 2 * time.Second                                                            // looks at lists of peers and address books
+	knocks     = 3                                                                          // strangers at the validator's own address
+	knockHold  = 2 * hiding.MinHold                                                         // how long each stays if it may
+	knockEvery = (time.Duration(rounds-1)*roundEvery - knockHold) / time.Duration(knocks-1) // the last one has its time, too
+)
+
+// Proof gathers what shows whether the validator is hidden, from a deployment that runs.
+type Proof struct {
+	Hosts    []Host
+	Provider Provider
+	Quick    bool           // leaves out what takes long: asking nodes for addresses as strangers
+	Progress func(Progress) // about every second, and never twice at once; may be nil
+}
+
+// Progress is where a proof stands.
+type Progress struct {
+	Left   time.Duration
+	Nodes  int // that are asked for addresses
+	Asks   int // that were answered
+	Looks  int // at all lists of peers and address books
+	Knocks int // of strangers at the validator's address
+}
+
+// Proven is what a proof gathered.
+type Proven struct {
+	Evidence hiding.Evidence
+	Asked    []string // names of the nodes that answered strangers
+	Progress Progress
+	Quick    bool
+	Took     time.Duration
+	Step     Clock  // how the clock went on meanwhile: Start, End and Elapsed
+	Not      string // why nothing was gathered, "" if it was
+}
+
+// Validator is the host that is to be hidden.
+func (p Proof) Validator() (Host, bool) {
+	for _, h := range p.Hosts {
+		if h.Role == roster.RoleValidator && !h.World {
+			return h, true
+		}
+	}
+	return Host{}, false
+}
+
+// Run gathers. It takes about 47 seconds, or six with Quick. The error is ctx's.
+func (p Proof) Run(ctx context.Context) (Proven, error) {
+	v, ok := p.Validator()
+	switch {
+	case !ok:
+		return Proven{Quick: p.Quick, Not: "there is no validator here yet"}, nil
+	case !v.Status.Node.Answers || v.Status.Enrolled == nil:
+		return Proven{Quick: p.Quick, Not: "the validator's node does not answer"}, nil
+	}
+	start := time.Now()
+	g := &gathering{Proof: p, validator: v, peers: map[string]map[string]comet.Peer{}, books: map[string]map[hiding.Entry]bool{}, missing: map[string]string{}, answers: map[string]*p2p.Answer{}, first: map[string]time.Time{}}
+	g.until = start.Add(time.Duration(rounds-1) * roundEvery)
+	if p.Quick {
+		g.until = start.Add(knockHold)
+	}
+	g.all(ctx)
+	end := time.Now()
+	return Proven{
+		Evidence: g.evidence(), Asked: g.answered(), Progress: g.progress(end), Quick: p.Quick, Took: end.Sub(start),
+		Step: Clock{Start: start.Round(0), End: end.Round(0), Elapsed: end.Sub(start)},
+	}, ctx.Err()
+}
+
+// gathering is a proof under way.
+type gathering struct {
+	Proof
+	validator Host
+
+	mu      sync.Mutex
+	until   time.Time
+	looks   int
+	asks    int
+	peers   map[string]map[string]comet.Peer // by host and node id: all that were ever seen
+	books   map[string]map[hiding.Entry]bool
+	missing map[string]string
+	knocks  []p2p.Probe
+	answers map[string]*p2p.Answer
+	first   map[string]time.Time // answer, or a little later
+	skipped []p2p.Skipped
+}
+
+// all does everything side by side: who looks at the lists of peers sees the strangers that knock meanwhile.
+func (g *gathering) all(ctx context.Context) {
+	g.look(ctx)
+	watching, stop := context.WithCancel(ctx)
+	var watchers, askers sync.WaitGroup
+	watchers.Go(func() { every(watching, peersEvery, func() { g.look(watching) }) })
+	if g.Progress != nil {
+		watchers.Go(func() { every(watching, time.Second, func() { g.Progress(g.progress(time.Now())) }) })
+	}
+	if g.Quick {
+		g.knock(ctx, hiding.MinHold+peersEvery)
+	} else {
+		askers.Go(func() { g.strangers(ctx) })
+		g.ask(ctx)
+	}
+	askers.Wait()
+	stop()
+	watchers.Wait()
+	g.look(ctx)
+}
+
+// every calls f again and again until ctx ends.
+func every(ctx context.Context, period time.Duration, f func()) {
+	tick := time.NewTicker(period)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f()
+		}
+	}
+}
+
+// wait passes the time until at, or says that ctx has ended.
+func wait(ctx context.Context, at time.Time) bool {
+	timer := time.NewTimer(time.Until(at))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}
+
+// look asks every host whom its node knows, and remembers all that were ever known.
+func (g *gathering) look(ctx context.Context) {
+	var wg sync.WaitGroup
+	for _, h := range g.Hosts {
+		wg.Go(func() {
+			if !h.Exists {
+				g.note(h.Name, api.PeersReply{}, fmt.Errorf("the host is gone"))
+				return
+			}
+			ctx, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
+			c := g.Provider.Client(h.Host)
+			defer c.Close()
+			reply, err := c.Peers(ctx)
+			g.note(h.Name, reply, err)
+		})
+	}
+	wg.Wait()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.looks++
+}
+
+func (g *gathering) note(name string, reply api.PeersReply, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err != nil {
+		g.missing[name] = err.Error()
+		return
+	}
+	if g.peers[name] == nil {
+		g.peers[name], g.books[name] = map[string]comet.Peer{}, map[hiding.Entry]bool{}
+	}
+	for _, p := range reply.Peers {
+		g.peers[name][p.NodeID] = comet.Peer{ID: p.NodeID, Moniker: p.Moniker, RemoteIP: p.RemoteIP, ListenAddr: p.Listen, Outbound: p.Outbound}
+	}
+	for _, e := range reply.AddressBook {
+		a, err := p2p.ParseAddress(e.Addr)
+		if err != nil {
+			continue // no node can dial it
+		}
+		a.ID = strings.ToLower(e.NodeID)
+		g.books[name][hiding.Entry{Address: a}] = true
+	}
+}
+
+// strangers knock at the validator's own address at the beginning, in the middle and at the end.
+func (g *gathering) strangers(ctx context.Context) {
+	start := time.Now()
+	for i := range knocks {
+		if !wait(ctx, start.Add(time.Duration(i)*knockEvery)) {
+			return
+		}
+		g.knock(ctx, knockHold)
+	}
+}
+
+func (g *gathering) knock(ctx context.Context, hold time.Duration) {
+	probe := p2p.Knock(ctx, g.validator.Listen.P2P, p2p.Stranger{}, hold)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.knocks = append(g.knocks, probe)
+}
+
+// ask asks every node but the validator for addresses, each time as strangers that it has never met, and goes on until
+// each has answered often and long enough, or has had its chance.
+func (g *gathering) ask(ctx context.Context) {
+	var seeds []string
+	for _, h := range g.others() {
+		seeds = append(seeds, address(h))
+	}
+	start := time.Now()
+	for i := range rounds + extra {
+		at := start.Add(time.Duration(i) * roundEvery)
+		if i >= rounds {
+			if g.enough(seeds) {
+				return
+			}
+			g.mu.Lock()
+			g.until = at
+			g.mu.Unlock()
+		}
+		if !wait(ctx, at) {
+			return
+		}
+		begun := time.Now()
+		report, _ := p2p.Crawl(ctx, seeds, p2p.Options{Asks: 1, Period: time.Second}) // errors are the answers' own, or ctx's
+		g.heard(report, begun, time.Now())
+	}
+}
+
+// heard adds a round to what was heard before.
+func (g *gathering) heard(r p2p.Report, begun, ended time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, a := range r.Answers {
+		all := g.answers[a.Asked]
+		if all == nil {
+			all = &p2p.Answer{Asked: a.Asked, Depth: a.Depth}
+			g.answers[a.Asked] = all
+		}
+		all.Outcome, all.Detail, all.Depth = a.Outcome, a.Detail, min(all.Depth, a.Depth)
+		if a.Info.ID != "" {
+			all.Info = a.Info
+		}
+		if a.Asks == 0 {
+			continue
+		}
+		if all.Asks == 0 {
+			g.first[a.Asked] = ended
+		}
+		all.Asks += a.Asks
+		all.Period = max(begun.Sub(g.first[a.Asked]), 0) // rather too short than too long
+		all.Largest = max(all.Largest, a.Largest)
+		all.Addresses = append(all.Addresses, a.Addresses...)
+		g.asks += a.Asks
+	}
+	for _, s := range r.Skipped {
+		if !slices.Contains(g.skipped, s) {
+			g.skipped = append(g.skipped, s)
+		}
+	}
+}
+
+// enough says whether each of the seeds was asked often and long enough.
+func (g *gathering) enough(seeds []string) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !slices.ContainsFunc(seeds, func(s string) bool {
+		a := g.answers[s]
+		return a == nil || a.Asks < hiding.MinAsks || a.Period < hiding.MinPeriod
+	})
+}
+
+func (g *gathering) progress(now time.Time) Progress {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return Progress{
+		Left: max(g.until.Sub(now), 0), Nodes: len(g.answers), Asks: g.asks, Looks: g.looks, Knocks: len(g.knocks),
+	}
+}
+
+// others are all hosts but the validator.
+func (g *gathering) others() []Host {
+	return slices.DeleteFunc(slices.Clone(g.Hosts), func(h Host) bool { return h.Name == g.validator.Name && !h.World })
+}
+
+func (g *gathering) answered() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	var names []string
+	for _, h := range g.others() {
+		if a := g.answers[address(h)]; a != nil && a.Asks > 0 {
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
+// evidence is what package hiding judges.
+func (g *gathering) evidence() hiding.Evidence {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	e := hiding.Evidence{
+		Validator: nodeFor(g.validator), NetInfo: map[string][]comet.Peer{}, Books: map[string][]hiding.Entry{},
+		Knocks: g.knocks, Missing: g.missing, Crawl: p2p.Report{Skipped: g.skipped},
+	}
+	for _, h := range g.others() {
+		if h.Role == roster.RoleSentry {
+			e.Sentries = append(e.Sentries, nodeFor(h))
+		} else {
+			e.Others = append(e.Others, nodeFor(h))
+		}
+	}
+	for name, peers := range g.peers {
+		e.NetInfo[name] = []comet.Peer{}
+		for _, p := range peers {
+			e.NetInfo[name] = append(e.NetInfo[name], p)
+		}
+		slices.SortFunc(e.NetInfo[name], func(a, b comet.Peer) int { return strings.Compare(a.ID, b.ID) })
+		e.Books[name] = []hiding.Entry{}
+		for entry := range g.books[name] {
+			e.Books[name] = append(e.Books[name], entry)
+		}
+		slices.SortFunc(e.Books[name], func(a, b hiding.Entry) int { return strings.Compare(a.Address.String(), b.Address.String()) })
+	}
+	for _, a := range g.answers {
+		one := *a
+		slices.SortFunc(one.Addresses, func(a, b p2p.Address) int { return strings.Compare(a.String(), b.String()) })
+		one.Addresses = slices.Compact(one.Addresses)
+		e.Crawl.Answers = append(e.Crawl.Answers, one)
+	}
+	slices.SortFunc(e.Crawl.Answers, func(a, b p2p.Answer) int { return strings.Compare(a.Asked, b.Asked) })
+	return e
+}
+
+func nodeFor(h Host) hiding.Node {
+	n := hiding.Node{Name: h.Name, Addresses: []string{h.Listen.P2P}}
+	if h.Status.Enrolled != nil {
+		n.ID = h.Status.Enrolled.NodeID
+	}
+	return n
+}
+
+// address is a host's as it is dialed: with the id, so that nobody else's answer is taken for its.
+func address(h Host) string {
+	if n := nodeFor(h); n.ID != "" {
+		return n.ID + "@" + h.Listen.P2P
+	}
+	return h.Listen.P2P
+}
