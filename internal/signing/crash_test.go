@@ -82,7 +82,7 @@ func TestRestoreCrash(t *testing.T) {
 		if s := mustLoad(t, f); s.State == Armed && !s.PublicKey.Equal(old.pub) {
 			t.Errorf("crash %d: a restored key is armed", at)
 		}
-		// The person tries again and does not remember the mark: where the first try got far enough, it is kept.
+		// The person tries again.
 		if err := f.Restore(key.file, mark, key.pub); err != nil {
 			t.Fatalf("crash %d: again: %v", at, err)
 		}

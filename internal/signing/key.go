@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -21,7 +22,7 @@ func PublicKey(keyFile []byte) (ed25519.PublicKey, error) {
 		return nil, errors.New("read consensus key: it is not a priv_validator_key.json") // the cause could quote the key
 	}
 	if v.PrivKey.Type != "tendermint/PrivKeyEd25519" {
-		return nil, fmt.Errorf("read consensus key: type %q is not implemented, only tendermint/PrivKeyEd25519", v.PrivKey.Type)
+		return nil, fmt.Errorf("read consensus key: type %s is not implemented, only tendermint/PrivKeyEd25519", safeType(v.PrivKey.Type))
 	}
 	if len(v.PrivKey.Value) != ed25519.PrivateKeySize {
 		return nil, fmt.Errorf("read consensus key: the private key has %d bytes, not %d", len(v.PrivKey.Value), ed25519.PrivateKeySize)
@@ -34,6 +35,14 @@ func PublicKey(keyFile []byte) (ed25519.PublicKey, error) {
 		return nil, errors.New("read consensus key: its address is not that of its public key")
 	}
 	return pub, nil
+}
+
+// safeType names a key type. What is none is not repeated: it could be the key itself.
+func safeType(s string) string {
+	if name, ok := strings.CutPrefix(s, "tendermint/PrivKey"); ok && len(name) <= 12 {
+		return strconv.Quote(s)
+	}
+	return "of another kind"
 }
 
 type typed struct {

@@ -20,9 +20,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strconv"
-
-	"github.com/pressenter/pressenter/internal/atomicfile"
 )
 
 // Files of a signing folder. The key and state files have CometBFT's own format.
@@ -77,10 +74,11 @@ type Status struct {
 func (f Folder) Load() (Status, error) {
 	rec, err := f.read()
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(f.path(KeyFile)); err == nil {
-			return Status{State: Disarmed, Reason: "a consensus key is here without a record of how it came; restore it with 'pressenter key restore'"}, nil
+		pub, err := f.keyHere()
+		if errors.Is(err, fs.ErrNotExist) {
+			return Status{State: None}, nil
 		}
-		return Status{State: None}, nil
+		return Status{State: Disarmed, PublicKey: pub, Reason: "a consensus key is here without a record of how it came; restore it with 'pressenter key restore'"}, nil
 	}
 	if err != nil {
 		return Status{}, err
@@ -102,13 +100,9 @@ func (f Folder) Load() (Status, error) {
 
 // distrust returns why an armed record may not be believed, or "".
 func (f Folder) distrust(rec record, state State, stateErr error) string {
-	key, err := os.ReadFile(f.path(KeyFile))
+	pub, err := f.keyHere()
 	if err != nil {
 		return fmt.Sprintf("the key file cannot be read: %v", err)
-	}
-	pub, err := PublicKey(key)
-	if err != nil {
-		return err.Error()
 	}
 	if !pub.Equal(ed25519.PublicKey(rec.PublicKey)) {
 		return "the key file holds another key than the one that was armed"
@@ -138,84 +132,80 @@ func (f Folder) TakeBorn(initKey string) error {
 		return nil // armed or disarmed before; never decided again here
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return err
-	case err != nil:
-		if _, err := os.Stat(f.path(KeyFile)); err == nil {
-			return fmt.Errorf("consensus key in %q: there is a key without a record; nothing was changed", f.Dir)
-		}
-		key, err := os.ReadFile(initKey)
-		if err != nil {
-			return fmt.Errorf("read key made by init: %w", err)
-		}
-		pub, err := PublicKey(key)
-		if err != nil {
-			return err
-		}
-		rec = record{State: born, Reason: "being born", PublicKey: pub, Source: "born"}
-		if err := f.write(rec); err != nil {
-			return err
-		}
 	}
-	if err := f.rename(initKey, f.path(KeyFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("move consensus key: %w", err)
+	recorded := err == nil
+	place, err := f.make()
+	if err != nil {
+		return err
+	}
+	if recorded && rec.Place != place {
+		return fmt.Errorf("consensus key in %q: this folder is a copy of one in which a key was being born", f.Dir)
+	}
+	if state, err := ReadState(f.path(StateFile)); err == nil && state.Height > 0 {
+		return fmt.Errorf("consensus key in %q: its sign state is at height %d, so it was not born just now", f.Dir, state.Height)
+	}
+	pub, err := f.keyHere()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		rec, err = f.bear(initKey, place)
+	case err == nil && !recorded:
+		err = fmt.Errorf("consensus key in %q: there is a key without a record; nothing was changed", f.Dir)
+	case err == nil && !pub.Equal(ed25519.PublicKey(rec.PublicKey)):
+		err = fmt.Errorf("consensus key in %q: it is another one than was being born; nothing was changed", f.Dir)
+	}
+	if err != nil {
+		return err
 	}
 	return f.arm(rec, 0, nil, "born on this host")
 }
 
-// Restore puts a key that came from elsewhere into the folder, disarmed. floor is the highest height that it is
-// known to have signed, 0 when that is not known. assigned is the deployment's consensus key: an armed key is replaced
-// only if it is another one, with which no daemon was ever allowed to sign; it is kept aside.
-func (f Folder) Restore(key []byte, floor int64, assigned ed25519.PublicKey) error {
+// bear notes the key at initKey as being born and then moves it here. What an interrupted birth noted of another key
+// is forgotten: that one was lost before anybody could use it.
+func (f Folder) bear(initKey string, place Place) (record, error) {
+	key, err := os.ReadFile(initKey)
+	if err != nil {
+		return record{}, fmt.Errorf("read key made by init: %w", err)
+	}
 	pub, err := PublicKey(key)
 	if err != nil {
-		return err
+		return record{}, err
 	}
-	if floor < 0 {
-		return fmt.Errorf("high-water mark %d: a height is not negative", floor)
-	}
-	now, err := f.Load()
-	if err != nil {
-		return err
-	}
-	switch {
-	case now.PublicKey.Equal(pub):
-		floor = max(floor, now.Floor, now.LastHeight) // the mark never falls
-		if now.State == Armed {
-			return errors.New("this very key is here and armed; there is nothing to restore")
-		}
-	case now.State == Armed && (len(assigned) == 0 || now.PublicKey.Equal(assigned)):
-		return errors.New("this host's consensus key is armed and in use; it is never replaced")
-	case now.State != None:
-		if err := f.setAside(now.PublicKey); err != nil {
-			return err
-		}
-	}
-	rec := record{State: Disarmed, Reason: "restored: its silence is not proven yet; run 'pressenter key arm'", PublicKey: pub, Floor: floor, Source: "restored"}
+	rec := record{State: born, Reason: "being born", PublicKey: pub, Place: place, Source: "born"}
 	if err := f.write(rec); err != nil {
-		return err
+		return record{}, err
 	}
-	return f.replace(KeyFile, key)
-}
-
-// setAside keeps the key that is here, with its sign state, under a name of its own.
-func (f Folder) setAside(pub ed25519.PublicKey) error {
-	to := f.path("aside-" + Address(pub))
-	if err := os.MkdirAll(to, 0o700); err != nil {
-		return err
+	if err := makePrivate(initKey); err != nil {
+		return record{}, fmt.Errorf("protect consensus key: %w", err)
 	}
-	for _, name := range []string{armingFile, StateFile, KeyFile} {
-		if err := f.rename(f.path(name), filepath.Join(to, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
+	if err := f.rename(initKey, f.path(KeyFile)); err != nil {
+		return record{}, fmt.Errorf("move consensus key: %w", err)
 	}
-	return nil
+	return rec, nil
 }
 
 // Arm lets the key sign if proof is sufficient. The sign state is set to the end of the watch before the record
 // says armed, so that a crash between the two leaves the key disarmed.
 func (f Folder) Arm(proof Proof) error {
+	now, err := f.Load()
+	if err != nil {
+		return fmt.Errorf("arm consensus key: %w", err)
+	}
+	if now.State == Armed {
+		return errors.New("arm consensus key: it is armed already")
+	}
 	rec, err := f.read()
 	if err != nil {
 		return fmt.Errorf("arm consensus key: %w", err)
+	}
+	if rec.State == born {
+		return errors.New("arm consensus key: it is being born; let the host be enrolled")
+	}
+	pub, err := f.keyHere()
+	if err != nil {
+		return fmt.Errorf("arm consensus key: %w", err)
+	}
+	if !pub.Equal(ed25519.PublicKey(rec.PublicKey)) {
+		return errors.New("arm consensus key: the key file holds another key than the record")
 	}
 	state, err := ReadState(f.path(StateFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -263,74 +253,9 @@ func (f Folder) read() (record, error) {
 }
 
 func (f Folder) write(rec record) error {
-	if err := os.MkdirAll(f.Dir, 0o700); err != nil {
-		return err
-	}
 	b, err := json.MarshalIndent(rec, "", "  ")
 	if err != nil {
 		return err
 	}
 	return f.replace(armingFile, b)
-}
-
-func (f Folder) crash() error {
-	if f.before == nil {
-		return nil
-	}
-	return f.before()
-}
-
-func (f Folder) replace(name string, b []byte) error {
-	if err := f.crash(); err != nil {
-		return err
-	}
-	return atomicfile.Write(f.path(name), b, 0o600)
-}
-
-func (f Folder) rename(from, to string) error {
-	if err := f.crash(); err != nil {
-		return err
-	}
-	return os.Rename(from, to)
-}
-
-// State is CometBFT's priv_validator_state.json, as far as we write and compare it
-// (cometbft/privval/file.go, FilePVLastSignState).
-type State struct {
-	Height int64
-	Round  int32
-	Step   int8
-}
-
-// ReadState reads a priv_validator_state.json.
-func ReadState(path string) (State, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return State{}, err
-	}
-	return ParseState(b)
-}
-
-// ParseState reads the bytes of a priv_validator_state.json, whose height is text in every line of CometBFT.
-func ParseState(b []byte) (State, error) {
-	var v struct {
-		Height *string `json:"height"`
-		Round  int32   `json:"round"`
-		Step   int8    `json:"step"`
-	}
-	if err := json.Unmarshal(b, &v); err != nil {
-		return State{}, fmt.Errorf("read sign state: %w", err)
-	}
-	if v.Height == nil {
-		return State{}, errors.New("read sign state: it has no height")
-	}
-	h, err := strconv.ParseInt(*v.Height, 10, 64)
-	if err != nil || h < 0 {
-		return State{}, fmt.Errorf("read sign state: height %q is not a height", *v.Height)
-	}
-	return State{Height: h, Round: v.Round, Step: v.Step}, nil
-}
-
-func (s State) encode() []byte {
-	return fmt.Appendf(nil, "{\n  \"height\": %q,\n  \"round\": %d,\n  \"step\": %d\n}\n", strconv.FormatInt(s.Height, 10), s.Round, s.Step)
 }

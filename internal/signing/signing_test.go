@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io/fs"
 	"math"
@@ -14,6 +15,14 @@ import (
 
 	"pgregory.net/rapid"
 )
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("rapid.checks", "25"); err != nil { // every step waits for the disk
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
 
 type testKey struct {
 	pub  ed25519.PublicKey
@@ -215,7 +224,7 @@ func TestBornIsTiedToItsPlace(t *testing.T) {
 	f := Folder{Dir: filepath.Join(root, "signing")}
 	n := 0
 	f.before = func() error {
-		if n++; n > 3 { // after the record and the key, before the state
+		if n++; n > 2 { // after the record and the key, before the state
 			return errCrash
 		}
 		return nil
@@ -261,7 +270,7 @@ func TestBornAgainAfterInitWasLost(t *testing.T) {
 		return f, initKey
 	}
 	t.Run("before the key moved", func(t *testing.T) {
-		f, initKey := prepare(t, 2)
+		f, initKey := prepare(t, 1)
 		if err := f.TakeBorn(initKey); err != nil {
 			t.Fatal(err)
 		}
@@ -270,7 +279,7 @@ func TestBornAgainAfterInitWasLost(t *testing.T) {
 		}
 	})
 	t.Run("after the key moved", func(t *testing.T) {
-		f, initKey := prepare(t, 3)
+		f, initKey := prepare(t, 2)
 		if err := f.TakeBorn(initKey); err != nil {
 			t.Fatal(err)
 		}

@@ -1,6 +1,9 @@
 package signing
 
-import "fmt"
+import (
+	"fmt"
+	"math"
+)
 
 // SilentBlocks is how many consecutive blocks must pass without a signature of a key before this host may sign
 // with it. It is above CometBFT's own double_sign_check_height that we set, so a node that is merely restarting
@@ -20,9 +23,9 @@ type Proof struct {
 // highest height that the key is known to have signed from files.
 func Floor(known int64, p Proof) (int64, error) {
 	switch {
-	case p.From <= 0 || p.Until < p.From:
+	case p.From <= 0 || p.Until < p.From || p.Until == math.MaxInt64:
 		return 0, fmt.Errorf("arm consensus key: heights %d to %d are no watch", p.From, p.Until)
-	case p.Signed >= p.From:
+	case p.Signed != 0:
 		return 0, fmt.Errorf("arm consensus key: somebody signed with it at height %d; find and stop that signer for good first", p.Signed)
 	case p.Until-p.From+1 < SilentBlocks:
 		return 0, fmt.Errorf("arm consensus key: %d silent blocks seen, %d are needed", p.Until-p.From+1, SilentBlocks)
