@@ -139,7 +139,8 @@ func defaultName(file string) string {
 	if err != nil {
 		return "practice-1"
 	}
-	name := strings.Trim(notName.ReplaceAllString(strings.ToLower(filepath.Base(filepath.Dir(abs))), "-"), "-0123456789")
+	name := strings.Trim(notName.ReplaceAllString(strings.ToLower(filepath.Base(filepath.Dir(abs))), "-"), "-")
+	name = strings.TrimLeft(name, "-0123456789")
 	if checkName(name) != nil || name == config.ChainPractice {
 		return "practice-1"
 	}
