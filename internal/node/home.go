@@ -64,3 +64,14 @@ func PurgeAddressBook(home string, ids []string) (bool, error) {
 	}
 	return true, os.Remove(path)
 }
+
+// Signs says whether a daemon that runs on home may hold the consensus key: its configuration names the key, or cannot
+// be read. What a daemon was started with is what the file says for as long as nobody arms or disarms a home under a
+// running daemon; whoever takes the key away ends the daemon first.
+func Signs(home string) bool {
+	b, err := os.ReadFile(filepath.Join(home, "config", "config.toml"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false
+	}
+	return err != nil || bytes.Contains(b, []byte(ArmedKey))
+}
