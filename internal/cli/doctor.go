@@ -47,10 +47,10 @@ func (d *doctorCmd) run(c *cobra.Command, names []string) error {
 		return err
 	}
 	facts := doctor.Look(c.Context(), target)
-	if err := known(facts.Hosts, names); err != nil {
+	if err := knownHosts(facts.Hosts, names); err != nil {
 		return err
 	}
-	checks = about(append(checks, doctor.Judge(facts)...), names)
+	checks = aboutHosts(append(checks, doctor.Judge(facts)...), names)
 	if err := d.print(c, checks); err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (d *doctorCmd) run(c *cobra.Command, names []string) error {
 	validator, exists := proof.Validator()
 	if exists && (len(names) == 0 || slices.Contains(names, validator.Name)) {
 		var done func()
-		proof.Progress, done = progressOn(c.ErrOrStderr())
+		proof.Progress, done = showProof(c.ErrOrStderr())
 		proven, err := proof.Run(c.Context())
 		done()
 		if err != nil {
@@ -153,8 +153,8 @@ func (d *doctorCmd) config() (config.Deployment, []doctor.Check) {
 	return *c, checks
 }
 
-// known refuses names of hosts that there are not.
-func known(hosts []doctor.Host, names []string) error {
+// knownHosts refuses names of hosts that there are not.
+func knownHosts(hosts []doctor.Host, names []string) error {
 	for _, name := range names {
 		if !slices.ContainsFunc(hosts, func(h doctor.Host) bool { return h.Name == name }) {
 			return hint(usageError{fmt.Errorf("there is no host %q", name)}, "'pressenter status' lists them")
@@ -163,8 +163,8 @@ func known(hosts []doctor.Host, names []string) error {
 	return nil
 }
 
-// about keeps the checks that are about one of the names; all, if there are none.
-func about(checks []doctor.Check, names []string) []doctor.Check {
+// aboutHosts keeps the checks that are about one of the names; all, if there are none.
+func aboutHosts(checks []doctor.Check, names []string) []doctor.Check {
 	if len(names) == 0 {
 		return checks
 	}
@@ -174,8 +174,8 @@ func about(checks []doctor.Check, names []string) []doctor.Check {
 // progressEvery is how often a line is written where lines cannot be written over.
 const progressEvery = 15 * time.Second
 
-// progressOn shows how far a proof is: in one line on a terminal, else in a line now and then.
-func progressOn(w io.Writer) (show func(doctor.Progress), done func()) {
+// showProof shows how far a proof is: in one line on a terminal, else in a line now and then.
+func showProof(w io.Writer) (show func(doctor.Progress), done func()) {
 	var mu sync.Mutex
 	var last time.Time
 	terminal := isTerminal(w)

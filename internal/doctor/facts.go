@@ -37,6 +37,7 @@ type ChainProgram struct {
 	Mode     fs.FileMode
 	Platform string // GOOS/GOARCH, "" for a program that is not Go's
 	Comet    string // version of CometBFT that is linked in, whatever the program says of itself
+	Missing  bool   // there is no such file
 	Err      string // it cannot be read
 	RunErr   string // it was started, and did not end well
 }

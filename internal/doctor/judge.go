@@ -79,8 +79,8 @@ func chainProgram(c ChainProgram, p Program) Check {
 		measured += ", CometBFT " + c.Comet
 	}
 	switch {
-	case c.Path == "":
-		return computer.critical(CodeChain, "the chain's program was not found", "", next)
+	case c.Path == "", c.Missing:
+		return computer.critical(CodeChain, "the chain's program was not found", c.Path, next)
 	case c.Err != "":
 		return computer.critical(CodeChain, "the chain's program cannot be read: "+c.Err, c.Path, next)
 	case !c.Mode.IsRegular():
@@ -138,6 +138,9 @@ func memory(f Facts) Check {
 func files(f Files) Check {
 	const next = "raise it: 'ulimit -Hn 65536' as root, LimitNOFILE= in a unit, or nofile in /etc/security/limits.conf"
 	measured := fmt.Sprintf("limit %d", f.Limit)
+	if f.Limit > 1<<40 {
+		measured = "no limit"
+	}
 	switch {
 	case f.Err != "":
 		return computer.notChecked(CodeFiles, "the limit of open files was not measured: "+f.Err, "")

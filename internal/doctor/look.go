@@ -118,6 +118,10 @@ func (t Target) chainProgram(ctx context.Context, f Facts) ChainProgram {
 		}
 	}
 	st, err := os.Stat(c.Path)
+	if errors.Is(err, fs.ErrNotExist) {
+		c.Missing = true
+		return c
+	}
 	if err != nil {
 		c.Err = reason(err)
 		return c
@@ -223,7 +227,7 @@ func placeOf(d deployment.Dir) Place {
 		p.Err = err.Error()
 		return p
 	}
-	block := uint64(st.Bsize)
+	block := blockSize(&st)
 	p.Free, p.Size = uint64(st.Bavail)*block, uint64(st.Blocks)*block
 	p.FreeFiles, p.MaxFiles = uint64(st.Ffree), uint64(st.Files)
 	p.System, p.Network = fileSystemOf(&st)

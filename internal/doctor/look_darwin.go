@@ -12,6 +12,8 @@ func fileSystemOf(st *unix.Statfs_t) (name string, network bool) {
 	return name, !local || strings.Contains(name, "fuse")
 }
 
+func blockSize(st *unix.Statfs_t) uint64 { return uint64(st.Bsize) }
+
 // shortPaths: there is no way around the limit.
 func shortPaths() bool { return false }
 

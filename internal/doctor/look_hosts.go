@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -123,7 +124,7 @@ func (t Target) hosts(ctx context.Context, d deployment.Dir, s Side, inv deploym
 func (t Target) host(ctx context.Context, d deployment.Dir, h *Host) {
 	h.Status, h.Agent = t.status(ctx, h.Host)
 	for _, p := range []struct{ name, addr string }{{"p2p", h.Listen.P2P}, {"rpc", h.Listen.RPC}} {
-		h.Ports = append(h.Ports, portOf(p.name, p.addr))
+		h.Ports = append(h.Ports, portOf(p.name, p.addr, h.Status.Node.SupervisorPID != 0))
 	}
 	var files []string
 	for _, name := range []string{
@@ -147,8 +148,18 @@ func (t Target) status(ctx context.Context, h deployment.Host) (st api.HostStatu
 	return st, true
 }
 
-func portOf(name, addr string) Port {
-	p := Port{Name: name, Addr: addr, Free: local.Free(addr)}
+// portOf looks who has a port. To bind it shows best that it is free; where a node may start at any instant it is dialled
+// instead, so that it is never us who are in the way.
+func portOf(name, addr string, starting bool) Port {
+	p := Port{Name: name, Addr: addr}
+	if starting {
+		conn, err := net.DialTimeout("tcp", addr, time.Second)
+		if p.Free = errors.Is(err, syscall.ECONNREFUSED); err == nil {
+			_ = conn.Close()
+		}
+	} else {
+		p.Free = local.Free(addr)
+	}
 	if p.Free {
 		return p
 	}

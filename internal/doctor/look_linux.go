@@ -46,6 +46,14 @@ func fileSystemOf(st *unix.Statfs_t) (name string, network bool) {
 	return fmt.Sprintf("kind %#x", magic), false
 }
 
+// blockSize is what blocks are counted in, which is not always the best size to read.
+func blockSize(st *unix.Statfs_t) uint64 {
+	if st.Frsize > 0 {
+		return uint64(st.Frsize)
+	}
+	return uint64(st.Bsize)
+}
+
 // shortPaths: a socket is reached through its opened folder.
 func shortPaths() bool {
 	_, err := os.Stat("/proc/self/fd")

@@ -70,6 +70,8 @@ func (p Proof) Run(ctx context.Context) (Proven, error) {
 	switch {
 	case !ok:
 		return Proven{Quick: p.Quick, Not: "there is no validator here yet"}, nil
+	case !v.Agent:
+		return Proven{Quick: p.Quick, Not: "the validator's agent does not run, so nobody can be asked for its peers"}, nil
 	case !v.Status.Node.Answers || v.Status.Enrolled == nil:
 		return Proven{Quick: p.Quick, Not: "the validator's node does not answer"}, nil
 	}
