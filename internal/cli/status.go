@@ -105,7 +105,7 @@ func drawStatus(w io.Writer, s status.Status, st style) {
 	switch v.State {
 	case status.Signing:
 		line = st.good(line) + fmt.Sprintf(", block %d as its peers hold it", v.Witnessed)
-	case status.Stopped, status.Disarmed, status.Absent:
+	case status.Stopped, status.Disarmed, status.Absent, status.Waiting:
 		line = st.warn(line)
 	default:
 		line = st.bad(line)

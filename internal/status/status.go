@@ -28,6 +28,7 @@ type Status struct {
 const (
 	Signing  = "signing"  // others hold a signature of it in one of the newest commits
 	Silent   = "silent"   // it should sign and does not
+	Waiting  = "waiting"  // it has restarted and looks for its own signatures in past blocks before it signs again
 	Stopped  = "stopped"  // a person stopped or holds it
 	Disarmed = "disarmed" // its key is not allowed to sign
 	Absent   = "absent"   // it does not exist yet
@@ -182,6 +183,8 @@ func validatorOf(have plan.Observed, witnessed int64) Validator {
 			v.State = Stopped
 		case sg.State == "disarmed":
 			v.State, v.Reason = Disarmed, sg.Reason
+		case slices.ContainsFunc(o.Status.Findings, func(f health.Finding) bool { return f.Code == "recent-signature" && f.Severity == health.Info }):
+			v.State, v.Reason = Waiting, "until its own signatures have left the blocks that it looks back on"
 		}
 		return v
 	}

@@ -93,6 +93,11 @@ func TestFindings(t *testing.T) {
 		"the key is disarmed": {func(h *plan.Observed) {
 			change(*h, "validator", func(o *plan.ObservedHost) { o.Status.Signing.State = "disarmed" })
 		}, 0, Disarmed, []string{"disarmed"}},
+		"the validator looks for its own signatures": {func(h *plan.Observed) {
+			change(*h, "validator", func(o *plan.ObservedHost) {
+				o.Status.Findings = []health.Finding{{Code: "recent-signature", Severity: health.Info, Next: "Nothing."}}
+			})
+		}, 0, Waiting, []string{"recent-signature"}},
 		"an agent is down": {func(h *plan.Observed) {
 			change(*h, "s2", func(o *plan.ObservedHost) { o.Status.Agent.PID = 0 })
 		}, 99, Signing, []string{"agent-down"}},
