@@ -56,7 +56,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	k := &keeper{Agent: a, runner: children{a.Folder, a.Exe}, rosters: rosters, started: time.Now().UTC(), wake: make(chan struct{}, 1)}
+	k := &keeper{Agent: a, runner: &children{folder: a.Folder, exe: a.Exe}, rosters: rosters, started: time.Now().UTC(), wake: make(chan struct{}, 1)}
 	if k.host, err = a.Folder.loadHost(); err != nil {
 		return err
 	}

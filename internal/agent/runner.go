@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/process"
@@ -31,10 +32,13 @@ const stopGrace = 50 * time.Second
 type children struct {
 	folder Folder
 	exe    string // this program
+
+	mu       sync.Mutex
+	searched time.Time // when no daemon was last found by searching
 }
 
 // Start implements Runner.
-func (c children) Start() error {
+func (c *children) Start() error {
 	log, err := c.folder.Log("supervisor")
 	if err != nil {
 		return err
@@ -49,34 +53,56 @@ func (c children) Start() error {
 	return nil
 }
 
-// Stop implements Runner.
-func (c children) Stop(ctx context.Context) error {
+// Stop implements Runner. Where it cannot be told whether something runs, that is an error: what follows a stop may
+// remove the folder.
+func (c *children) Stop(ctx context.Context) error {
 	for range 3 { // a supervisor that was just starting may appear after the first look
 		id, up := c.Supervisor()
 		if !up {
-			id, up = c.Daemon()
-		}
-		if !up {
-			return nil
+			var err error
+			id, err = supervisor.Daemon(string(c.folder))
+			if errors.Is(err, process.ErrGone) {
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("stop node: %w", err)
+			}
 		}
 		if err := process.Terminate(ctx, id, stopGrace); err != nil {
 			return fmt.Errorf("stop node: %w", err)
 		}
 	}
-	if id, up := c.Daemon(); up {
-		return fmt.Errorf("stop node: %v still runs", id)
+	if id, err := supervisor.Daemon(string(c.folder)); !errors.Is(err, process.ErrGone) {
+		return fmt.Errorf("stop node: %v still runs: %w", id, err)
 	}
 	return nil
 }
 
 // Supervisor implements Runner.
-func (c children) Supervisor() (process.Identity, bool) {
+func (c *children) Supervisor() (process.Identity, bool) {
 	return holder(c.folder.path(supervisor.SupervisorLock))
 }
 
-// Daemon implements Runner.
-func (c children) Daemon() (process.Identity, bool) {
+// searchEvery is how often a daemon that nobody noted is searched for among all processes, which is dear.
+const searchEvery = 15 * time.Second
+
+// Daemon implements Runner. A daemon that nobody noted is found within searchEvery; it is found at once when it
+// matters, before a start, by the supervisor.
+func (c *children) Daemon() (process.Identity, bool) {
+	if id, up := holder(c.folder.path(supervisor.HomeLock)); up {
+		if sup, ok := c.Supervisor(); !ok || sup != id { // a supervisor about to start a daemon holds the home itself
+			return id, true
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.searched) < searchEvery {
+		return process.Identity{}, false
+	}
 	id, err := supervisor.Daemon(string(c.folder))
+	if err != nil {
+		c.searched = time.Now()
+	}
 	return id, err == nil
 }
 

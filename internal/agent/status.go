@@ -101,7 +101,7 @@ func observeProcesses(f Folder, r Runner) api.NodeStatus {
 
 // Inspect tells what runs in a host's folder while its agent does not.
 func Inspect(f Folder) api.HostStatus {
-	s := api.HostStatus{Node: observeProcesses(f, children{folder: f}), Intent: f.loadIntent(), Reason: "its agent does not run"}
+	s := api.HostStatus{Node: observeProcesses(f, &children{folder: f}), Intent: f.loadIntent(), Reason: "its agent does not run"}
 	if h, err := f.loadHost(); err == nil && h != nil {
 		s.Name, s.Deployment, s.Role, s.Listen = h.Enrollment.Name, h.Enrollment.Deployment, h.Enrollment.Role, h.Enrollment.Listen
 		s.Enrolled = &h.Enrolled
@@ -112,7 +112,7 @@ func Inspect(f Folder) api.HostStatus {
 }
 
 // StopInspected ends whatever runs in the folder of a host whose agent does not run.
-func StopInspected(ctx context.Context, f Folder) error { return children{folder: f}.Stop(ctx) }
+func StopInspected(ctx context.Context, f Folder) error { return (&children{folder: f}).Stop(ctx) }
 
 // AgentOf is the running agent of a host's folder.
 func AgentOf(f Folder) (process.Identity, bool) { return holder(f.lock()) }
