@@ -160,7 +160,8 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	return <-drained
 }
 
-// look gathers the facts of one turn.
+// look gathers the facts of one turn. With an error, what could be seen is there: enough to be silent, never enough to
+// run.
 func (k *keeper) look() (facts, error) {
 	k.mu.Lock()
 	f := facts{host: k.host, learned: k.learned}
@@ -175,14 +176,15 @@ func (k *keeper) look() (facts, error) {
 	if f.host == nil {
 		return f, nil
 	}
+	var err error
+	if f.signing, err = k.Folder.Signing().Load(); err != nil {
+		f.signing = signing.Status{State: signing.Disarmed, Reason: err.Error()}
+	}
 	place, err := signing.PlaceOf(string(k.Folder))
 	if err != nil {
 		return f, err
 	}
 	f.moved = place != f.host.Place
-	if f.genesis, err = k.genesisHash(); err != nil {
-		return f, err
-	}
-	f.signing, err = k.Folder.Signing().Load()
+	f.genesis, err = k.genesisHash()
 	return f, err
 }

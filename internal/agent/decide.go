@@ -38,35 +38,40 @@ type verdict struct {
 	self   roster.Member
 	// sign: the node is pointed at the consensus key.
 	sign bool
+	// silent, with leave: a node that may hold the consensus key is not left running.
+	silent bool
 }
 
 // decide is the whole policy of an agent. Reasons to be silent come first: whatever a roster says, it cannot start
 // what a person stopped, and whatever a person says, a removed host does not run.
 func decide(f facts) verdict {
+	r := f.state.Effective
+	var self roster.Member
+	member := false
+	if r != nil && f.host != nil {
+		self, member = r.MemberByIdentity(roster.Key(f.host.Enrolled.Identity))
+	}
 	switch {
+	case f.moved:
+		return verdict{wish: stop, reason: "this folder is a copy of a host; the original may be running"}
+	case f.host != nil && r != nil && r.Tombstoned(roster.Key(f.host.Enrolled.Identity)):
+		return verdict{wish: stop, reason: "removed from the deployment"}
+	case f.host != nil && r != nil && !member:
+		return verdict{wish: stop, reason: "not in the roster, or removed in one side of a fork"}
+	case f.intent.Stopped:
+		return verdict{wish: stop, reason: "stopped by " + f.intent.By}
 	case f.intent.Held:
 		return verdict{wish: leave, reason: "held by " + f.intent.By + ": nothing is changed or repaired"}
 	case f.host == nil:
-		return verdict{wish: leave, reason: "not enrolled yet"}
-	case f.moved:
-		return verdict{wish: stop, reason: "this folder is a copy of a host; the original may be running"}
-	case f.intent.Stopped:
-		return verdict{wish: stop, reason: "stopped by " + f.intent.By}
-	case f.state.Effective == nil:
-		return verdict{wish: leave, reason: "no roster yet"}
+		return verdict{wish: leave, reason: "not enrolled yet", silent: true}
+	case r == nil:
+		return verdict{wish: leave, reason: "no roster yet", silent: true}
 	}
-	r, id := f.state.Effective, roster.Key(f.host.Enrolled.Identity)
-	if r.Tombstoned(id) {
-		return verdict{wish: stop, reason: "removed from the deployment"}
-	}
-	self, ok := r.MemberByIdentity(id)
-	if !ok {
-		return verdict{wish: stop, reason: "not in the roster, or removed in one side of a fork"}
-	}
+	sign := maySign(f, r, self)
 	if reason := unready(f, r, self); reason != "" {
-		return verdict{wish: leave, reason: reason}
+		return verdict{wish: leave, reason: reason, silent: !sign}
 	}
-	return verdict{wish: run, roster: r, self: self, sign: maySign(f, r, self)}
+	return verdict{wish: run, roster: r, self: self, sign: sign}
 }
 
 // unready says why a host that is in the roster cannot run a node yet, or "".

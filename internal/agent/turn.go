@@ -19,12 +19,9 @@ import (
 func (k *keeper) turn(ctx context.Context) error {
 	k.changing.Lock()
 	defer k.changing.Unlock()
-	f, err := k.look()
-	if err != nil {
-		k.note(verdict{}, "", err)
-		return err
-	}
+	f, trouble := k.look()
 	v := decide(f)
+	var err error
 	switch v.wish {
 	case stop:
 		if f.up {
@@ -32,9 +29,16 @@ func (k *keeper) turn(ctx context.Context) error {
 			err = k.runner.Stop(ctx)
 		}
 	case run:
-		err = k.follow(ctx, f, v)
+		if trouble == nil {
+			err = k.follow(ctx, f, v)
+		}
 	case leave:
+		if f.up && v.silent && node.Signs(k.Folder.Home()) {
+			k.Logger.Warn("stopping a node that must not sign now", "why", v.reason)
+			err = k.runner.Stop(ctx)
+		}
 	}
+	err = errors.Join(err, trouble)
 	applied := ""
 	if err == nil && len(f.state.Heads) == 1 && v.wish != leave {
 		applied = f.state.Heads[0].String()
@@ -49,7 +53,8 @@ func (k *keeper) note(v verdict, applied string, err error) {
 	k.verdict, k.applied, k.trouble = v, applied, err
 }
 
-// follow makes files and processes as v wants them.
+// follow makes files and processes as v wants them. A daemon that may hold the consensus key and must not any more is
+// ended first, whatever its restarts wait for: it would sign on until it reads its files again.
 func (k *keeper) follow(ctx context.Context, f facts, v verdict) error {
 	local := node.Local{P2P: f.host.Enrollment.Listen.P2P, RPC: f.host.Enrollment.Listen.RPC}
 	if v.sign {
@@ -60,12 +65,9 @@ func (k *keeper) follow(ctx context.Context, f facts, v verdict) error {
 		return err
 	}
 	spec := k.spec(f, v, files.Revision())
-	old, err := supervisor.ReadSpec(string(k.Folder))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if f.up && k.mustRest(old, spec, v) {
-		k.Logger.Info("stopping node before it may go on", "revision", spec.Revision)
+	old, specErr := supervisor.ReadSpec(string(k.Folder)) // one that cannot be read is written anew
+	if !v.sign && node.Signs(k.Folder.Home()) || f.up && k.mustRest(old, spec, v) {
+		k.Logger.Info("stopping node before it may go on", "revision", spec.Revision, "sign", v.sign)
 		if err := k.runner.Stop(ctx); err != nil {
 			return err
 		}
@@ -76,7 +78,7 @@ func (k *keeper) follow(ctx context.Context, f facts, v verdict) error {
 	} else if changed {
 		k.Logger.Info("configuration written", "revision", spec.Revision, "sign", v.sign)
 	}
-	if err != nil || !sameSpec(old, spec) { // after the files, so that a restart finds them
+	if specErr != nil || !sameSpec(old, spec) { // after the files, so that a restart finds them
 		if err := supervisor.WriteSpec(string(k.Folder), spec); err != nil {
 			return err
 		}
@@ -118,7 +120,7 @@ func (k *keeper) spec(f facts, v verdict, revision string) supervisor.Spec {
 // sameSpec compares what the agent sets; the supervisor's reading fills in defaults.
 func sameSpec(a, b supervisor.Spec) bool {
 	return a.Daemon == b.Daemon && a.RPC == b.RPC && a.Revision == b.Revision && a.RestartToken == b.RestartToken &&
-		slices.Equal(a.Peers, b.Peers)
+		(a.BlockTime == b.BlockTime || b.BlockTime == 0) && slices.Equal(a.Peers, b.Peers)
 }
 
 // mustRest says whether the node has to be down before its files may change: a node that is about to be restarted
