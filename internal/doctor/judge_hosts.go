@@ -11,6 +11,11 @@ import (
 	"github.com/pressenter/pressenter/internal/roster"
 )
 
+const (
+	healFork       = "run 'pressenter plan', then 'pressenter apply': it makes a generation that follows both"
+	recoverKeyring = "'pressenter key recover FILE' brings it back from its recovery copy; without it the deployment runs on and cannot be changed"
+)
+
 // side judges what the operator holds of a deployment.
 func side(s Side) []Check {
 	about := about{s.Name}
@@ -25,13 +30,13 @@ func keyringOf(s Side) Check {
 	about, k := about{s.Name}, s.Keyring
 	switch {
 	case k.Err != "":
-		return about.critical(CodeKeyring, "the operator's keyring cannot be opened: "+k.Err, k.Path,
-			"put it back from a copy; without it the deployment runs on and cannot be changed")
+		return about.critical(CodeKeyring, "the operator's keyring cannot be opened: "+k.Err, k.Path, recoverKeyring)
 	case !k.Present:
-		return about.critical(CodeKeyring, "there is no operator keyring", k.Path,
-			"put it back from a copy; without it the deployment runs on and cannot be changed")
+		return about.critical(CodeKeyring, "there is no operator keyring", k.Path, recoverKeyring)
 	case k.Protected:
-		return about.ok(CodeKeyring, "the operator's keyring is there, under a passphrase; it was not opened. Keep a copy of it elsewhere", k.Path)
+		c := about.ok(CodeKeyring, "the operator's keyring is there, under a passphrase; it was not opened", k.Path)
+		c.Next = "'pressenter key recovery-copy FILE' writes a copy to keep elsewhere, if there is none yet"
+		return c
 	case s.Practice:
 		return about.ok(CodeKeyring, "the operator's keyring opens; it is not protected, which is for practice only", k.Path)
 	}
@@ -72,7 +77,7 @@ func rosters(s Side, hosts []Host) []Check {
 	}
 	if s.Fork {
 		return []Check{about.critical(CodeRoster, "the roster is forked: two operators published at once, and nobody is assigned to sign",
-			strings.Join(short(s.Heads), ", "), "run 'pressenter apply': it shows both and makes a generation that heals them")}
+			strings.Join(short(s.Heads), ", "), healFork)}
 	}
 	asked, same := 0, 0
 	var cs []Check
@@ -102,7 +107,7 @@ func rosterOf(s Side, h Host) (Check, bool) {
 	measured := fmt.Sprintf("host: generation %d (%s), operator: generation %d (%s)", r.Generation, strings.Join(short(r.Heads), ", "), s.Generation, short(s.Heads)[0])
 	switch {
 	case r.Fork:
-		return about.critical(CodeRoster, "the host sees a forked roster, and obeys only what both sides share", measured, "run 'pressenter apply': it shows both and makes a generation that heals them"), true
+		return about.critical(CodeRoster, "the host sees a forked roster, and obeys only what both sides share", measured, healFork), true
 	case len(r.Heads) == 0:
 		return about.warning(CodeRoster, "the host holds no roster yet", measured, "run 'pressenter apply'"), true
 	case !slices.Equal(r.Heads, s.Heads):
@@ -238,13 +243,14 @@ func openRPC(h Host) Check {
 
 func backup(h Host) Check {
 	about, b := about{h.Name}, h.Backup
+	next := fmt.Sprintf("copy the sealed one that the host keeps: cp %s %s", filepath.Join(h.Folder, "agent", "consensus-key.age"), b.Path)
 	switch {
 	case !b.Present && h.Practice && h.World:
-		return about.info(CodeBackup, "there is no backup of its consensus key", b.Path, "")
+		return about.info(CodeBackup, "there is no backup of its consensus key", b.Path, next)
 	case !b.Present:
-		return about.critical(CodeBackup, "there is no backup of its consensus key: if its disk is lost, so is the validator", b.Path, "run 'pressenter apply'")
+		return about.critical(CodeBackup, "there is no backup of its consensus key: if its disk is lost, so is the validator", b.Path, next)
 	case b.Err != "":
-		return about.critical(CodeBackup, "the backup of its consensus key is of no use: "+b.Err, b.Path, "run 'pressenter apply', or put it back from a copy")
+		return about.critical(CodeBackup, "the backup of its consensus key is of no use: "+b.Err, b.Path, next)
 	case !b.Opened:
 		return about.ok(CodeBackup, "there is a backup of its consensus key; it was not opened, because the keyring is protected", b.Path)
 	}
