@@ -243,7 +243,11 @@ func openRPC(h Host) Check {
 
 func backup(h Host) Check {
 	about, b := about{h.Name}, h.Backup
-	next := fmt.Sprintf("copy the sealed one that the host keeps: cp %s %s", filepath.Join(h.Folder, "agent", "consensus-key.age"), b.Path)
+	to := b.Path
+	if b.Present { // which may be of a key that is still wanted
+		to = filepath.Join(filepath.Dir(b.Path), h.Name+".host.key.age")
+	}
+	next := fmt.Sprintf("copy the sealed one that the host keeps: cp %s %s", filepath.Join(h.Folder, "agent", "consensus-key.age"), to)
 	switch {
 	case !b.Present && h.Practice && h.World:
 		return about.info(CodeBackup, "there is no backup of its consensus key", b.Path, next)
