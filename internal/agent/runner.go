@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pressenter/pressenter/internal/process"
 	"github.com/pressenter/pressenter/internal/supervisor"
 )
@@ -60,7 +62,7 @@ func (c *children) Stop(ctx context.Context) error {
 		id, up := c.Supervisor()
 		if !up {
 			var err error
-			id, err = supervisor.Daemon(string(c.folder))
+			id, err = c.find()
 			if errors.Is(err, process.ErrGone) {
 				return nil
 			}
@@ -72,7 +74,7 @@ func (c *children) Stop(ctx context.Context) error {
 			return fmt.Errorf("stop node: %w", err)
 		}
 	}
-	if id, err := supervisor.Daemon(string(c.folder)); !errors.Is(err, process.ErrGone) {
+	if id, err := c.find(); !errors.Is(err, process.ErrGone) {
 		return fmt.Errorf("stop node: %v still runs: %w", id, err)
 	}
 	return nil
@@ -99,19 +101,41 @@ func (c *children) Daemon() (process.Identity, bool) {
 	if time.Since(c.searched) < searchEvery {
 		return process.Identity{}, false
 	}
-	id, err := supervisor.Daemon(string(c.folder))
+	id, err := c.find()
 	if err != nil {
 		c.searched = time.Now()
 	}
 	return id, err == nil
 }
 
+// find searches for a daemon that runs in the folder; the error is process.ErrGone when there is none.
+func (c *children) find() (process.Identity, error) {
+	path := c.folder.path(supervisor.HomeLock)
+	if h, err := process.ReadHolder(path); err == nil && h.Process.Alive() && !locked(path) {
+		return process.Identity{}, process.ErrGone // of the folder that this one was copied from
+	}
+	return supervisor.Daemon(string(c.folder))
+}
+
+// holder is who holds a lock. What the file says counts only while the lock is held: the files of a copied folder name
+// the processes of its original.
 func holder(lock string) (process.Identity, bool) {
 	h, err := process.ReadHolder(lock)
-	if err != nil || h.Process.IsZero() || !h.Process.Alive() {
+	if err != nil || h.Process.IsZero() || !h.Process.Alive() || !locked(lock) {
 		return process.Identity{}, false
 	}
 	return h.Process, true
+}
+
+// locked says whether anybody holds the lock on the file at path. It is asked only where the file names a live process,
+// so that this look can be in the way of somebody who takes the lock in a copied folder at most.
+func locked(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
 var errGone = errors.New("the host's folder is gone")
