@@ -106,6 +106,7 @@ func Inspect(f Folder) api.HostStatus {
 		s.Name, s.Deployment, s.Role, s.Listen = h.Enrollment.Name, h.Enrollment.Deployment, h.Enrollment.Role, h.Enrollment.Listen
 		s.Enrolled = &h.Enrolled
 		s.GenesisHash, _ = hashFile(f.genesis()) //nolint:errcheck // none is none
+		s.Signing = f.recordedSigning()
 	}
 	s.Findings, s.Node.Findings = s.Node.Findings, nil
 	return s
@@ -147,26 +148,21 @@ func livePeers(info comet.NetInfo) []api.Peer {
 
 // signingStatus tells of the consensus key, with the chain's own record of what it missed.
 func (k *keeper) signingStatus(ctx context.Context, h *host) api.SigningStatus {
-	st, err := k.Folder.Signing().Load()
-	if err != nil {
-		return api.SigningStatus{State: signing.Disarmed, Reason: err.Error()}
+	s := k.Folder.recordedSigning()
+	if s.Address == "" {
+		return s
 	}
-	s := api.SigningStatus{State: st.State, Reason: st.Reason, PublicKey: st.PublicKey, LastHeight: st.LastHeight}
 	k.mu.Lock()
 	if k.watch != "" {
 		s.Reason, s.Watching = k.watch, strings.HasPrefix(k.watch, watchPrefix)
 	}
 	k.mu.Unlock()
-	if st.State == signing.None {
-		return s
-	}
-	s.Address = signing.Address(st.PublicKey)
 	effective := k.rosters.State().Effective
 	if effective == nil {
 		return s
 	}
 	client := &comet.Client{URL: "http://" + h.Enrollment.Listen.RPC}
-	addr, err := comet.ConsAddress(effective.Chain.Bech32Prefix, st.PublicKey)
+	addr, err := comet.ConsAddress(effective.Chain.Bech32Prefix, s.PublicKey)
 	if err != nil {
 		return s
 	}
@@ -175,6 +171,19 @@ func (k *keeper) signingStatus(ctx context.Context, h *host) api.SigningStatus {
 	}
 	if info, err := client.SigningInfo(ctx, addr); err == nil {
 		s.Missed, s.Tombstoned, s.Jailed = info.Missed, info.Tombstoned, info.Jailed(time.Now())
+	}
+	return s
+}
+
+// recordedSigning is what the host's own files say of its consensus key.
+func (f Folder) recordedSigning() api.SigningStatus {
+	st, err := f.Signing().Load()
+	if err != nil {
+		return api.SigningStatus{State: signing.Disarmed, Reason: err.Error()}
+	}
+	s := api.SigningStatus{State: st.State, Reason: st.Reason, PublicKey: st.PublicKey, LastHeight: st.LastHeight}
+	if len(st.PublicKey) > 0 {
+		s.Address = signing.Address(st.PublicKey)
 	}
 	return s
 }
