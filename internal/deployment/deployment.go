@@ -6,6 +6,7 @@
 package deployment
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -155,18 +156,30 @@ func (d Dir) relative(path string) string {
 
 // KeepBackup keeps a host's sealed consensus key. A different one of the same host is kept beside it, never over it.
 func (d Dir) KeepBackup(host string, sealed []byte, born time.Time) error {
+	if d.HasBackup(host, sealed) {
+		return nil
+	}
 	if err := os.MkdirAll(d.Backups(), 0o700); err != nil {
 		return err
 	}
-	path := filepath.Join(d.Backups(), host+".key.age")
-	old, err := os.ReadFile(path)
-	if err == nil && string(old) == string(sealed) {
-		return nil
+	err := atomicfile.WriteNew(filepath.Join(d.Backups(), host+".key.age"), sealed, 0o600)
+	for n := 0; errors.Is(err, fs.ErrExist); n++ {
+		name := fmt.Sprintf("%s.%s-%d.key.age", host, born.UTC().Format("20060102T150405"), n)
+		err = atomicfile.WriteNew(filepath.Join(d.Backups(), name), sealed, 0o600)
 	}
-	if err == nil {
-		path = filepath.Join(d.Backups(), fmt.Sprintf("%s.%s.key.age", host, born.UTC().Format("20060102T150405.000")))
+	return err
+}
+
+// HasBackup says whether this very backup of a host's consensus key is kept.
+func (d Dir) HasBackup(host string, sealed []byte) bool {
+	kept, err := filepath.Glob(filepath.Join(d.Backups(), host+".*key.age"))
+	if err != nil {
+		return false
 	}
-	return atomicfile.Write(path, sealed, 0o600)
+	return slices.ContainsFunc(kept, func(path string) bool {
+		b, err := os.ReadFile(path)
+		return err == nil && bytes.Equal(b, sealed)
+	})
 }
 
 // Lock keeps other processes of this computer away from the operator's folder. It ends with this process.
