@@ -1,9 +1,11 @@
 package plan
 
 import (
+	"crypto/ed25519"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/deployment"
@@ -41,6 +43,8 @@ type ObservedHost struct {
 	// Agent says that the agent answered; Status is then its own word, else what could be seen without it.
 	Agent  bool           `json:"agent"`
 	Status api.HostStatus `json:"status"`
+	// BackedUp says that the operator keeps the sealed backup that the host made of its consensus key.
+	BackedUp bool `json:"backed_up"`
 }
 
 // enrolled collects the public halves of what has been enrolled.
@@ -67,12 +71,6 @@ func (p Plan) Empty() bool { return len(p.Stages) == 0 }
 // Steps are all steps in order.
 func (p Plan) Steps() []Step { return slices.Concat(p.Stages...) }
 
-// Refusal is why no plan can be made, with what to do.
-type Refusal struct{ Why, Next string }
-
-// Error implements error.
-func (r *Refusal) Error() string { return r.Why }
-
 // Make decides the steps from have to want.
 func Make(want Want, have Observed) (Plan, error) {
 	if err := refuse(want, have); err != nil {
@@ -83,6 +81,9 @@ func Make(want Want, have Observed) (Plan, error) {
 		{want.World, have.World, nil},
 		{want.Own, have.Own, worldPeers(want, have)},
 	}
+	for i := range sides {
+		b.clearAway(&sides[i])
+	}
 	b.setUp(sides)
 	for _, s := range sides {
 		b.follow(s)
@@ -91,6 +92,7 @@ func Make(want Want, have Observed) (Plan, error) {
 		b.destroy(s)
 	}
 	b.await(sides[1])
+	slices.Sort(b.plan.Notes)
 	return b.plan, nil
 }
 
@@ -105,6 +107,8 @@ type builder struct {
 	want Want
 	have Observed
 	plan Plan
+	// target is the roster that the plan ends with, of the side that was followed last: our own. It is nil in a fork.
+	target *roster.Roster
 }
 
 // stage adds steps that may be done side by side.
@@ -116,6 +120,23 @@ func (b *builder) stage(steps []Step) {
 
 func (b *builder) note(format string, args ...any) {
 	b.plan.Notes = append(b.plan.Notes, fmt.Sprintf(format, args...))
+}
+
+// clearAway destroys what is left of a host that has left the roster, where one of the same name is wanted again: its
+// identity can never come back, so the host is made anew.
+func (b *builder) clearAway(s *side) {
+	var out []Step
+	hosts := maps.Clone(s.have.Hosts)
+	for _, h := range s.want.Hosts {
+		o := hosts[h.Name]
+		if s.have.Head == nil || o.Status.Enrolled == nil || !s.have.Head.Tombstoned(roster.Key(o.Status.Enrolled.Identity)) {
+			continue
+		}
+		out = append(out, DestroyHost{On{s.want.Deployment, h.Name}, string(o.Host.Role)})
+		hosts[h.Name] = ObservedHost{Host: h}
+	}
+	s.have.Hosts = hosts
+	b.stage(out)
 }
 
 // setUp makes hosts, keys and genesis.
@@ -130,6 +151,9 @@ func (b *builder) setUp(sides []side) {
 		}
 		for _, h := range s.want.Hosts {
 			on, o := On{s.want.Deployment, h.Name}, s.have.Hosts[h.Name]
+			if !o.Exists && s.have.Fork {
+				continue // what becomes of the host is not known before the fork is healed
+			}
 			if !o.Exists {
 				create = append(create, CreateHost{on, string(h.Role)})
 			}
@@ -138,6 +162,8 @@ func (b *builder) setUp(sides []side) {
 			}
 			if !o.Exists || o.Status.Enrolled == nil {
 				enroll = append(enroll, Enroll{on, string(h.Role)})
+			} else if len(o.Status.Enrolled.Backup) > 0 && !o.BackedUp {
+				enroll = append(enroll, KeepBackup{on})
 			}
 			if o.Status.GenesisHash == "" {
 				install = append(install, InstallGenesis{on})
@@ -177,19 +203,27 @@ func (b *builder) follow(s side) {
 	on := On{Deployment: s.want.Deployment}
 	if s.have.Fork {
 		b.stage([]Step{HealFork{on}})
-		b.note("%s: the roster is forked; after healing it, 'pressenter plan' shows what is left to do", s.want.Deployment)
+		b.note("%s: the roster is forked and nobody signs; after healing it, 'pressenter plan' shows what is left to do", s.want.Deployment)
+		b.target = nil
 		return
 	}
-	chain := b.want.Chain
-	target := forecast(s.want, chain, s.have.Head, s.have.enrolled(), s.peers)
-	if s.have.Head == nil || target != s.have.Head {
-		b.stage([]Step{PublishRoster{on, target.Generation, changes(s.have.Head, target)}})
+	steps := forecast(s, b.want.Chain)
+	target := s.have.Head
+	if len(steps) > 0 {
+		target = steps[len(steps)-1]
+		var words []string
+		head := s.have.Head
+		for _, r := range steps {
+			words, head = append(words, changes(head, r)...), r
+		}
+		b.stage([]Step{PublishRoster{on, steps[0].Generation, words}})
 	} else {
 		b.stage(b.behind(s))
 	}
 	if s.have.Head != nil {
 		b.restarts(s, target)
 	}
+	b.target = target
 }
 
 // changes puts the difference of two generations into words.
@@ -201,7 +235,8 @@ func changes(head, target *roster.Roster) []string {
 		}
 		return out
 	}
-	return roster.Diff(head, target)
+	// A key that is not born yet has no value to tell.
+	return slices.DeleteFunc(roster.Diff(head, target), func(words string) bool { return strings.Contains(words, unreadyNodeID) })
 }
 
 // behind are hosts that must be told the newest roster: they lack it, or have just come up and do not know that they
@@ -210,8 +245,8 @@ func (b *builder) behind(s side) []Step {
 	var out []Step
 	for _, name := range slices.Sorted(maps.Keys(s.have.Hosts)) {
 		o := s.have.Hosts[name]
-		if o.Host.Removing {
-			continue
+		if _, wanted := s.want.Host(name); !wanted {
+			continue // it left the roster before this plan, and is destroyed by it
 		}
 		if !o.Agent || !o.Status.Roster.Learned || !slices.Equal(o.Status.Roster.Heads, s.have.Heads) {
 			out = append(out, SyncRoster{On{s.want.Deployment, name}})
@@ -246,8 +281,11 @@ func (b *builder) restarts(s side, target *roster.Roster) {
 // local is what the host itself will render with.
 func local(o ObservedHost, r *roster.Roster, m roster.Member) node.Local {
 	l := node.Local{P2P: o.Status.Listen.P2P, RPC: o.Status.Listen.RPC}
+	if o.Status.Enrolled == nil { // its record is lost; enrolling it again gives it the same addresses
+		l = node.Local{P2P: o.Host.Listen.P2P, RPC: o.Host.Listen.RPC}
+	}
 	holder, held := r.Holder()
-	mine := held && holder.Identity == m.Identity && string(r.Signer.PubKey.Public()) == string(o.Status.Signing.PublicKey)
+	mine := held && holder.Identity == m.Identity && r.Signer.PubKey == roster.KeyOf(signer(o))
 	if o.Status.Signing.State == signing.Armed && (mine || m.Role == roster.RoleGenesisValidator) {
 		l.KeyFile, l.StateFile = node.ArmedKey, node.ArmedState
 	}
@@ -256,6 +294,9 @@ func local(o ObservedHost, r *roster.Roster, m roster.Member) node.Local {
 
 // destroy removes the hosts that are no longer wanted. By then no roster has them.
 func (b *builder) destroy(s side) {
+	if s.have.Fork {
+		return // one side of it may still have the host
+	}
 	var out []Step
 	for _, name := range slices.Sorted(maps.Keys(s.have.Hosts)) {
 		if _, wanted := s.want.Host(name); !wanted {
@@ -265,19 +306,15 @@ func (b *builder) destroy(s side) {
 	b.stage(out)
 }
 
-// await ends a plan that changes anything with the proof that the validator signs, unless a person wants it silent.
+// await ends a plan that changes anything with the proof that the validator signs, unless something keeps it silent.
 func (b *builder) await(s side) {
 	for _, h := range s.want.Hosts {
-		if h.Role != roster.RoleValidator {
+		if h.Role != roster.RoleValidator || b.target == nil {
 			continue
 		}
-		o := s.have.Hosts[h.Name]
-		switch {
-		case o.Status.Intent.Stopped, o.Status.Intent.Held:
-			b.note("%s is %s; it does not sign until 'pressenter start'", h.Name, o.Status.Reason)
-		case o.Exists && o.Status.Signing.State == signing.Disarmed:
-			b.note("%s does not sign: %s", h.Name, o.Status.Signing.Reason)
-		case !b.plan.Empty() || !b.have.Signing:
+		if why := b.silent(h.Name, s.have.Hosts[h.Name]); why != "" {
+			b.note("%s", why)
+		} else if !b.plan.Empty() || !b.have.Signing {
 			b.stage([]Step{AwaitSigning{On{s.want.Deployment, h.Name}}})
 		}
 	}
@@ -286,7 +323,31 @@ func (b *builder) await(s side) {
 			b.note("%s is %s", o.Host.Name, o.Status.Reason)
 		}
 	}
-	slices.Sort(b.plan.Notes)
+}
+
+// silent says in words what keeps a validator from signing after the plan is done, or "".
+func (b *builder) silent(name string, o ObservedHost) string {
+	switch {
+	case o.Status.Intent.Stopped, o.Status.Intent.Held:
+		return fmt.Sprintf("%s is %s; it does not sign until 'pressenter start'", name, o.Status.Reason)
+	case b.target.Signer.Holder == "":
+		return fmt.Sprintf("%s does not sign yet: the signer is retired first; apply again to assign it", name)
+	case o.Exists && o.Status.Signing.State == signing.Disarmed:
+		return fmt.Sprintf("%s does not sign: %s", name, o.Status.Signing.Reason)
+	case o.Exists && o.Status.Signing.State != "" && o.Status.Enrolled != nil &&
+		b.target.Signer.PubKey != roster.KeyOf(signer(o)):
+		return fmt.Sprintf("%s does not sign: it does not hold the deployment's consensus key; restore that with 'pressenter key restore'", name)
+	}
+	return ""
+}
+
+// signer is the consensus key that a host holds now.
+func signer(o ObservedHost) ed25519.PublicKey {
+	key := o.Status.Signing.PublicKey
+	if len(key) != ed25519.PublicKeySize {
+		return make(ed25519.PublicKey, ed25519.PublicKeySize)
+	}
+	return key
 }
 
 // worldPeers are the practice network's other validators as the sentries dial them.
@@ -301,42 +362,4 @@ func worldPeers(want Want, have Observed) []string {
 		out = append(out, id+"@"+h.Listen.P2P)
 	}
 	return out
-}
-
-// refuse says why no plan may be made.
-func refuse(want Want, have Observed) error {
-	if have.Own.Head == nil {
-		return nil
-	}
-	survives := false
-	for _, m := range have.Own.Head.Members {
-		h, wanted := want.Own.Host(m.Name)
-		o := have.Own.Hosts[m.Name]
-		if m.Role == roster.RoleSentry && wanted && o.Exists {
-			survives = true
-		}
-		if m.Role == roster.RoleValidator && wanted && h.Role == m.Role && !o.Exists && !want.ReplaceLost {
-			return &Refusal{
-				Why:  fmt.Sprintf("host %q is in the roster and holds the consensus key, but its folder %q is gone", m.Name, h.Folder),
-				Next: "bring the folder back; or, if it is lost for ever, run 'pressenter apply --replace-lost' and restore the key with 'pressenter key restore'",
-			}
-		}
-	}
-	if !survives && sentries(have.Own.Head) > 0 {
-		return &Refusal{
-			Why:  "no sentry would stay: the validator would be cut off until it is restarted",
-			Next: "add the new sentries first and apply, then remove the old ones and apply again",
-		}
-	}
-	return nil
-}
-
-func sentries(r *roster.Roster) int {
-	n := 0
-	for _, m := range r.Members {
-		if m.Role == roster.RoleSentry {
-			n++
-		}
-	}
-	return n
 }

@@ -61,6 +61,8 @@ type (
 		On
 		Role string `json:"role"`
 	}
+	// KeepBackup brings back the sealed backup of a consensus key whose host was enrolled without it being kept.
+	KeepBackup struct{ On }
 	// PrepareGenesis makes the accounts of the practice network's validators.
 	PrepareGenesis struct{ On }
 	// MakeGenesis makes the practice network's genesis.
@@ -118,6 +120,11 @@ func (s Enroll) String() string {
 }
 
 // String implements Step.
+func (s KeepBackup) String() string {
+	return fmt.Sprintf("keep the sealed backup of %s's consensus key", s.Name)
+}
+
+// String implements Step.
 func (s PrepareGenesis) String() string { return "create the practice accounts" }
 
 // String implements Step.
@@ -169,7 +176,7 @@ const restartMisses = 12
 // KindOf says what a step does to the world.
 func KindOf(s Step) Kind {
 	switch s.(type) {
-	case CreateKeyring, StageDaemon, CreateHost, PrepareGenesis, MakeGenesis, Enroll:
+	case CreateKeyring, StageDaemon, CreateHost, PrepareGenesis, MakeGenesis, Enroll, KeepBackup:
 		return Create
 	case RestartNode:
 		return Bounce

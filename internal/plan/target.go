@@ -79,8 +79,10 @@ func assign(r *roster.Roster, want deployment.Inventory, head *roster.Roster, en
 		switch {
 		case !r.Signer.PubKey.IsZero(): // the host may hold the key or get it back from a backup
 			r.Signer.Holder, r.Signer.Epoch = h.Name, r.Signer.Epoch+1
+			return
 		case len(e.Consensus) == ed25519.PublicKeySize:
-			r.Signer = roster.Assignment{Holder: h.Name, PubKey: roster.Key(e.Consensus), Epoch: 1}
+			r.Signer = roster.Assignment{Holder: h.Name, PubKey: roster.Key(e.Consensus), Epoch: r.Signer.Epoch + 1}
+			return
 		}
 	}
 }
@@ -106,20 +108,49 @@ func Restart(head *roster.Roster, name string) *roster.Roster {
 // Unready is a peer's place in the settings until its node id is known.
 const unreadyNodeID = "0000000000000000000000000000000000000000"
 
-// forecast is the roster as far as it can be told before hosts are enrolled, to say which nodes will need a restart.
-func forecast(want deployment.Inventory, chain roster.Chain, head *roster.Roster, enrolled map[string]api.Enrolled, peers []string) *roster.Roster {
-	known := make(map[string]api.Enrolled, len(want.Hosts))
-	for i, h := range want.Hosts {
-		e, ok := enrolled[h.Name]
-		if !ok {
-			identity := make([]byte, ed25519.PublicKeySize)
-			identity[0], identity[1] = 1, byte(i)
-			e = api.Enrolled{Name: h.Name, Identity: identity, NodeID: unreadyNodeID}
+// maxGenerations bounds how many generations one change takes: admit, then assign.
+const maxGenerations = 3
+
+// forecast are the generations that publishing will take, as far as they can be told before hosts are enrolled; none
+// when the head is right. Retiring a signer is the last of them: everybody acknowledges that before anybody is assigned.
+func forecast(s side, chain roster.Chain) []*roster.Roster {
+	known, admin := s.foreseen(), make(ed25519.PublicKey, ed25519.PublicKeySize)
+	var out []*roster.Roster
+	for head := s.have.Head; len(out) < maxGenerations; {
+		t := Target(s.want, chain, head, known, s.peers, admin)
+		if t == nil {
+			break
+		}
+		out = append(out, t)
+		if head != nil && head.Signer.Holder != "" && head.Signer.Holder != t.Signer.Holder {
+			break
+		}
+		head = t
+	}
+	return out
+}
+
+// foreseen are the public halves of every wanted host: its own, or those of the member that it is, or a stand-in for
+// what will be born.
+func (s side) foreseen() map[string]api.Enrolled {
+	known := s.have.enrolled()
+	for i, h := range s.want.Hosts {
+		if _, ok := known[h.Name]; ok {
+			continue
+		}
+		if s.have.Head != nil && s.have.Hosts[h.Name].Exists {
+			if m, ok := s.have.Head.Member(h.Name); ok { // its record is lost, its keys may be there
+				known[h.Name] = api.Enrolled{Name: h.Name, Identity: m.Identity.Public(), NodeID: m.NodeID}
+				continue
+			}
+		}
+		stand := make([]byte, ed25519.PublicKeySize)
+		stand[0], stand[1] = 1, byte(i)
+		e := api.Enrolled{Name: h.Name, Identity: stand, NodeID: unreadyNodeID}
+		if h.Role != roster.RoleSentry {
+			e.Consensus = stand
 		}
 		known[h.Name] = e
 	}
-	if t := Target(want, chain, head, known, peers, make(ed25519.PublicKey, ed25519.PublicKeySize)); t != nil {
-		return t
-	}
-	return head
+	return known
 }

@@ -1,0 +1,77 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/pressenter/pressenter/internal/roster"
+)
+
+// Refusal is why no plan can be made, with what to do.
+type Refusal struct{ Why, Next string }
+
+// Error implements error.
+func (r *Refusal) Error() string { return r.Why }
+
+// refuse says why no plan may be made.
+func refuse(want Want, have Observed) error {
+	for _, s := range []side{{want: want.World, have: have.World}, {want: want.Own, have: have.Own}} {
+		if err := lost(s, have.Genesis); err != nil {
+			return err
+		}
+	}
+	if have.Own.Head == nil {
+		return nil
+	}
+	survives := false
+	for _, m := range have.Own.Head.Members {
+		h, wanted := want.Own.Host(m.Name)
+		o := have.Own.Hosts[m.Name]
+		if m.Role == roster.RoleSentry && wanted && o.Exists {
+			survives = true
+		}
+		if m.Role == roster.RoleValidator && wanted && h.Role == m.Role && !o.Exists && !want.ReplaceLost {
+			return &Refusal{
+				Why:  fmt.Sprintf("host %q is in the roster and holds the consensus key, but its folder %q is gone", m.Name, h.Folder),
+				Next: "bring the folder back; or, if it is lost for ever, run 'pressenter apply --replace-lost' and restore the key with 'pressenter key restore'",
+			}
+		}
+	}
+	if !survives && sentries(have.Own.Head) > 0 {
+		return &Refusal{
+			Why:  "no sentry would stay: the validator would be cut off until it is restarted",
+			Next: "add the new sentries first and apply, then remove the old ones and apply again",
+		}
+	}
+	return nil
+}
+
+// lost says what a deployment that exists cannot go on without and nobody can make again.
+func lost(s side, genesis string) error {
+	if len(s.have.Heads) > 0 && !s.have.Keyring {
+		return &Refusal{
+			Why:  fmt.Sprintf("%s has a roster, but the operator keyring that signs it is gone", s.want.Deployment),
+			Next: "bring it back from its recovery copy with 'pressenter key recover'",
+		}
+	}
+	if s.have.Head == nil || s.have.Head.Chain.GenesisSHA256.IsZero() || s.have.Head.Chain.GenesisSHA256.String() == genesis {
+		return nil
+	}
+	why := "is gone"
+	if genesis != "" {
+		why = "is another one"
+	}
+	return &Refusal{
+		Why:  fmt.Sprintf("%s runs on the genesis %s, but the operator's copy of it %s", s.want.Deployment, s.have.Head.Chain.GenesisSHA256.Short(), why),
+		Next: "copy it back from a host, home/config/genesis.json, to operator/genesis/genesis.json",
+	}
+}
+
+func sentries(r *roster.Roster) int {
+	n := 0
+	for _, m := range r.Members {
+		if m.Role == roster.RoleSentry {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,363 @@
+package plan
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/config"
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/node"
+	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/signing"
+)
+
+// sim is a world in memory on which steps are done as apply does them.
+type sim struct {
+	config config.Deployment
+	saved  [2]deployment.Inventory // world, own
+	logs   [2]*roster.Log
+	admins [2]ed25519.PrivateKey
+	hosts  [2]map[string]*simHost
+	port   int
+	births int
+
+	staged, prepared bool
+	genesis          string
+	replaceLost      bool
+}
+
+type simHost struct {
+	agent, learned bool
+	enrolled       *api.Enrolled
+	backed         bool
+	genesis        bool
+	heads          []string
+	revision       string
+	restart        uint64
+	intent         api.Intent
+	signing        string
+	key            ed25519.PublicKey
+}
+
+func newSim(c config.Deployment) *sim {
+	return &sim{config: c, port: 21000, hosts: [2]map[string]*simHost{{}, {}}}
+}
+
+func (s *sim) key(what string) ed25519.PrivateKey {
+	s.births++
+	seed := sha256.Sum256(fmt.Append(nil, what, s.births))
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+func (s *sim) resolve() Want {
+	w, err := Resolve(s.config, Facts{
+		Dir: "/deployment", World: s.saved[0], Own: s.saved[1], Daemon: deployment.Daemon{Name: "practiced", SHA256: hash("practiced")},
+		Ports: func() (string, error) { s.port++; return fmt.Sprintf("127.0.0.1:%d", s.port), nil },
+	})
+	if err != nil {
+		panic(err)
+	}
+	if s.genesis != "" {
+		w.Chain.GenesisSHA256, err = roster.ParseHash(s.genesis)
+		if err != nil {
+			panic(err)
+		}
+	}
+	w.ReplaceLost = s.replaceLost
+	return w
+}
+
+func hash(s string) string {
+	h := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(h[:])
+}
+
+// observe is what apply would see.
+func (s *sim) observe(w Want) Observed {
+	o := Observed{Staged: s.staged, Genesis: s.genesis, Prepared: s.prepared}
+	for i, want := range []deployment.Inventory{w.World, w.Own} {
+		side := ObservedDeployment{Keyring: s.admins[i] != nil, Hosts: map[string]ObservedHost{}}
+		if s.logs[i] != nil {
+			state := s.logs[i].State()
+			side.Head, side.Fork = state.Head, state.Fork
+			for _, h := range state.Heads {
+				side.Heads = append(side.Heads, h.String())
+			}
+		}
+		for _, h := range slices.Concat(want.Hosts, s.saved[i].Hosts) {
+			side.Hosts[h.Name] = s.observeHost(i, h)
+		}
+		if i == 0 {
+			o.World = side
+		} else {
+			o.Own = side
+		}
+	}
+	v := s.hosts[1]["validator"]
+	o.Signing = v != nil && s.signs(v) && !v.intent.Stopped
+	return o
+}
+
+func (s *sim) signs(v *simHost) bool {
+	state := s.logs[1]
+	if state == nil || v.revision == "" || v.signing != signing.Armed {
+		return false
+	}
+	r := state.State().Effective
+	return r != nil && r.Signer.Holder == "validator" && r.Signer.PubKey == roster.KeyOf(v.key)
+}
+
+func (s *sim) observeHost(i int, h deployment.Host) ObservedHost {
+	o := ObservedHost{Host: h}
+	v := s.hosts[i][h.Name]
+	if v == nil {
+		return o
+	}
+	o.Exists, o.Agent = true, v.agent
+	o.Status = api.HostStatus{Name: h.Name, Role: string(h.Role), Enrolled: v.enrolled, Intent: v.intent}
+	o.Status.Node.Revision, o.Status.Node.RestartToken = v.revision, v.restart
+	if v.enrolled != nil {
+		o.Status.Listen = h.Listen
+	}
+	if v.genesis {
+		o.Status.GenesisHash = s.genesis
+	}
+	if v.agent {
+		o.Status.Roster = api.RosterStatus{Heads: v.heads, Learned: v.learned}
+		o.Status.Signing = api.SigningStatus{State: v.signing, PublicKey: v.key}
+		if v.signing == signing.Disarmed {
+			o.Status.Signing.Reason = "its silence is not proven yet"
+		}
+	}
+	switch {
+	case v.intent.Stopped:
+		o.Status.Reason = "stopped by me"
+	case v.intent.Held:
+		o.Status.Reason = "held by me"
+	}
+	o.BackedUp = v.backed
+	return o
+}
+
+var errUnreachable = errors.New("unreachable")
+
+// do does one step.
+func (s *sim) do(w Want, step Step) error {
+	i, want := 1, w.Own
+	if step.Where() == w.World.Deployment {
+		i, want = 0, w.World
+	}
+	h, known := s.saved[i].Host(step.Host())
+	if !known {
+		h, _ = want.Host(step.Host())
+	}
+	v := s.hosts[i][step.Host()]
+	switch st := step.(type) {
+	case StageDaemon:
+		s.staged = true
+	case CreateKeyring:
+		s.admins[i] = s.key("admin")
+	case PrepareGenesis:
+		s.prepared = true
+	case MakeGenesis:
+		s.genesis = hash("genesis")
+	case CreateHost:
+		s.saved[i].ChainID = want.ChainID
+		s.saved[i].Put(h)
+		if v == nil {
+			s.hosts[i][h.Name] = &simHost{}
+		}
+	case StartAgent:
+		v.agent = true
+	case Enroll:
+		if v.enrolled == nil {
+			v.enrolled = s.enroll(v, h)
+		}
+		v.backed = true
+	case KeepBackup:
+		v.backed = true
+	case InstallGenesis:
+		v.genesis = true
+		return s.turn(i, h.Name)
+	case PublishRoster:
+		return s.publishTarget(i, w, want)
+	case SyncRoster:
+		return s.push(i, step.Host())
+	case RestartNode:
+		if err := s.publish(i, Restart(s.logs[i].State().Head, st.Name)); err != nil {
+			return err
+		}
+		return s.pushAll(i)
+	case DestroyHost:
+		if r := s.logs[i].State().Head; r == nil {
+			return errors.New("forked")
+		} else if _, member := r.Member(h.Name); member {
+			return fmt.Errorf("host %q is still in the roster", h.Name)
+		}
+		delete(s.hosts[i], h.Name)
+		s.saved[i].Drop(h.Name)
+	case HealFork:
+		var heads []*roster.Roster
+		for _, h := range s.logs[i].State().Heads {
+			e, _ := s.logs[i].Get(h)
+			r, err := roster.Parse(e.Payload)
+			if err != nil {
+				return err
+			}
+			heads = append(heads, r)
+		}
+		if err := s.publish(i, roster.Heal(heads...)); err != nil {
+			return err
+		}
+		return s.pushAll(i)
+	case AwaitSigning:
+		if !s.signs(v) {
+			return errors.New("no commit holds a signature")
+		}
+	default:
+		return fmt.Errorf("step %T", step)
+	}
+	return nil
+}
+
+func (s *sim) enroll(v *simHost, h deployment.Host) *api.Enrolled {
+	e := &api.Enrolled{Name: h.Name, Identity: s.key("identity").Public().(ed25519.PublicKey)}
+	id := sha256.Sum256(e.Identity)
+	e.NodeID = hex.EncodeToString(id[:20])
+	v.signing = signing.None
+	if h.Role != roster.RoleSentry {
+		v.key = s.key("consensus").Public().(ed25519.PublicKey)
+		v.signing, e.Consensus, e.Backup = signing.Armed, v.key, []byte("sealed")
+	}
+	return e
+}
+
+func (s *sim) enrolled(i int) map[string]api.Enrolled {
+	out := map[string]api.Enrolled{}
+	for name, v := range s.hosts[i] {
+		if v.enrolled != nil {
+			out[name] = *v.enrolled
+		}
+	}
+	return out
+}
+
+func (s *sim) publishTarget(i int, w Want, want deployment.Inventory) error {
+	var peers []string
+	chain := w.Chain
+	var err error
+	if chain.GenesisSHA256, err = roster.ParseHash(s.genesis); err != nil {
+		return err
+	}
+	if i == 1 {
+		for _, h := range w.World.Hosts {
+			peers = append(peers, s.hosts[0][h.Name].enrolled.NodeID+"@"+h.Listen.P2P)
+		}
+	}
+	for range 3 {
+		var head *roster.Roster
+		if s.logs[i] != nil {
+			head = s.logs[i].State().Head
+		}
+		target := Target(want, chain, head, s.enrolled(i), peers, s.admins[i].Public().(ed25519.PublicKey))
+		if target == nil {
+			break
+		}
+		if err := s.publish(i, target); err != nil {
+			return err
+		}
+		if head != nil && head.Signer.Holder != "" && head.Signer.Holder != target.Signer.Holder {
+			break
+		}
+	}
+	return s.pushAll(i)
+}
+
+func (s *sim) publish(i int, r *roster.Roster) error {
+	e, err := roster.Sign(r, s.admins[i])
+	if err != nil {
+		return err
+	}
+	if s.logs[i] == nil {
+		s.logs[i] = roster.NewLog(r.Hash())
+	}
+	return s.logs[i].Publish(e)
+}
+
+func (s *sim) pushAll(i int) error {
+	var errs []error
+	head := s.logs[i].State().Head
+	for _, name := range slices.Sorted(maps.Keys(s.hosts[i])) {
+		err := s.push(i, name)
+		if _, member := head.Member(name); member || !errors.Is(err, errUnreachable) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// push tells a host the newest roster; the host follows it.
+func (s *sim) push(i int, name string) error {
+	v := s.hosts[i][name]
+	if v == nil || !v.agent {
+		return fmt.Errorf("host %s: %w", name, errUnreachable)
+	}
+	state := s.logs[i].State()
+	v.learned, v.heads = true, nil
+	for _, h := range state.Heads {
+		v.heads = append(v.heads, h.String())
+	}
+	return s.turn(i, name)
+}
+
+// turn is what a host's agent does by itself.
+func (s *sim) turn(i int, name string) error {
+	v := s.hosts[i][name]
+	if !v.agent || !v.learned || v.intent.Held || s.logs[i] == nil {
+		return nil
+	}
+	state := s.logs[i].State()
+	m, member := state.Effective.Member(name)
+	switch {
+	case !member || v.intent.Stopped:
+		v.revision = ""
+	case state.Effective.Enrolled() && v.genesis && (v.revision == "" || v.restart != m.Restart):
+		h, _ := s.saved[i].Host(name)
+		o := s.observeHost(i, h)
+		f, err := node.Settings(state.Effective, m, local(o, state.Effective, m))
+		if err != nil {
+			return err
+		}
+		v.revision, v.restart = f.Revision(), m.Restart
+	}
+	return nil
+}
+
+// apply makes one plan and does it, until the crash'th step; 0 for no crash.
+func (s *sim) apply(crash int) (Plan, error) {
+	w := s.resolve()
+	p, err := Make(w, s.observe(w))
+	if err != nil {
+		return p, err
+	}
+	n := 0
+	for _, stage := range p.Stages {
+		for _, step := range stage {
+			if n++; n == crash {
+				return p, errCrash
+			}
+			if err := s.do(w, step); err != nil {
+				return p, fmt.Errorf("%s: %w", step, err)
+			}
+		}
+	}
+	return p, nil
+}
+
+var errCrash = errors.New("crashed")
