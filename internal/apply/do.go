@@ -33,7 +33,7 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 		return s.Provider.Create(h)
 	case plan.StartAgent:
 		return s.Provider.StartAgent(ctx, h)
-	case plan.Enroll:
+	case plan.Enroll, plan.KeepBackup: // asked again, a host answers the same
 		return s.enroll(ctx, side, h)
 	case plan.PrepareGenesis:
 		return s.workshop().Prepare(ctx, plan.GenesisValidators(s.want))
@@ -187,8 +187,15 @@ func (s *Session) enrolled(ctx context.Context) (map[string]api.Enrolled, error)
 }
 
 func (s *Session) enrolledOf(ctx context.Context, side *sideState) (map[string]api.Enrolled, error) {
+	want := &s.want.Own
+	if side == s.world {
+		want = &s.want.World
+	}
 	out := map[string]api.Enrolled{}
 	for _, h := range side.inventory.Hosts {
+		if _, wanted := want.Host(h.Name); !wanted {
+			continue // it may be gone already
+		}
 		c := s.Provider.Client(h)
 		st, err := c.Status(ctx)
 		c.Close()

@@ -105,9 +105,11 @@ func (s *Session) observeHost(ctx context.Context, side *sideState, h deployment
 	st, err := c.Status(ctx)
 	if err != nil {
 		o.Status = s.Provider.Inspect(h)
+		o.BackedUp = o.Status.Enrolled != nil && side.dir.HasBackup(h.Name, o.Status.Enrolled.Backup)
 		return o
 	}
 	o.Agent, o.Status = true, st
+	o.BackedUp = st.Enrolled != nil && side.dir.HasBackup(h.Name, st.Enrolled.Backup)
 	if err := s.adopt(ctx, side, c, st); err != nil {
 		s.progress(Event{Word: fmt.Sprintf("rosters of %s were not adopted: %v", h.Name, err)})
 	}

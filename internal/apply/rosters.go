@@ -106,11 +106,23 @@ func (s *Session) sign(side *sideState, r *roster.Roster) error {
 	return side.rosters.Publish([]roster.Envelope{env})
 }
 
-// pushAll brings every host of the inventory to the newest generation, and waits until each obeys it.
+// pushAll brings every host of the inventory to the newest generation, and waits until each obeys it. A sentry that has
+// left the roster may be away: it waits to be destroyed, and nothing depends on it.
 func (s *Session) pushAll(ctx context.Context, side *sideState) error {
+	head := side.rosters.State().Head
 	g, ctx := errgroup.WithContext(ctx)
 	for _, h := range side.inventory.Hosts {
-		g.Go(func() error { return s.push(ctx, side, h) })
+		g.Go(func() error {
+			err := s.push(ctx, side, h)
+			var away *api.Unreachable
+			if head == nil || h.Role != roster.RoleSentry || !errors.As(err, &away) {
+				return err
+			}
+			if _, member := head.Member(h.Name); member {
+				return err
+			}
+			return nil
+		})
 	}
 	return g.Wait()
 }
