@@ -52,10 +52,31 @@ func (k *keeper) arm(r *http.Request, req api.ArmRequest) (api.SigningStatus, er
 	case st.State == signing.Armed || watching:
 		return k.signingStatus(r.Context(), h), nil
 	}
+	if err := k.mayWatch(); err != nil {
+		return api.SigningStatus{}, err
+	}
 	k.Logger.Info("watching the chain before arming", "by", req.By)
 	k.setWatch(watchPrefix + "not begun yet")
 	k.watches.Go(func() { k.watchAndArm(k.life, h, st) })
 	return k.signingStatus(r.Context(), h), nil
+}
+
+// mayWatch: the witness must be this host's own node. In a copied folder the address of the RPC is the original's.
+func (k *keeper) mayWatch() error {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	f, err := k.look()
+	switch {
+	case err != nil:
+		return err
+	case f.moved:
+		return refuse(http.StatusConflict, "unsafe", errors.New("this folder is a copy of a host, or was restored: its node does not run here"),
+			"see docs/runbooks/moved-or-copied-folder.md")
+	}
+	if _, up := k.runner.Daemon(); !up {
+		return refuse(http.StatusConflict, "unsafe", errors.New("this host's node does not run, so nobody can watch the chain"), "run 'pressenter start'")
+	}
+	return nil
 }
 
 const watchPrefix = "watching the chain for signatures of this key: "
@@ -73,7 +94,7 @@ func (k *keeper) watchAndArm(ctx context.Context, h *host, st signing.Status) {
 	}
 	if err != nil {
 		k.Logger.Error("key stays disarmed", "err", err)
-		k.setWatch("stays disarmed: " + err.Error())
+		k.setWatch(err.Error())
 		return
 	}
 	k.Logger.Info("consensus key armed", "from", proof.From, "until", proof.Until)
@@ -108,6 +129,11 @@ func (k *keeper) watchSilence(ctx context.Context, client *comet.Client, address
 	if first.CatchingUp {
 		return signing.Proof{}, errors.New("the node is still catching up")
 	}
+	if in, err := client.InValidatorSet(ctx, first.Height, address); err != nil {
+		return signing.Proof{}, err
+	} else if !in {
+		return signing.Proof{}, errNotInSet
+	}
 	p := signing.Proof{From: first.Height + 1, Until: first.Height}
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
@@ -132,10 +158,20 @@ func (k *keeper) watchSilence(ctx context.Context, client *comet.Client, address
 			}
 			p.Until = h
 		}
+		if _, up := k.runner.Daemon(); !up {
+			return p, errors.New("this host's node has stopped during the watch")
+		}
 		k.setWatch(fmt.Sprintf("%s%d of %d silent blocks", watchPrefix, p.Until-p.From+1, signing.SilentBlocks))
 	}
-	return p, nil
+	in, err := client.InValidatorSet(ctx, p.Until, address)
+	if err == nil && !in {
+		err = errNotInSet
+	}
+	return p, err
 }
+
+// errNotInSet: who may not vote is always silent, so nothing is proven.
+var errNotInSet = errors.New("the validator is not in the active set, where silence says nothing; unjail it first, then arm")
 
 // signedAtAll: a vote for nil is a signature too.
 func signedAtAll(c comet.Commit, address string) bool {

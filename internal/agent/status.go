@@ -162,7 +162,7 @@ func (k *keeper) signingStatus(ctx context.Context, h *host) api.SigningStatus {
 		return s
 	}
 	client := &comet.Client{URL: "http://" + h.Enrollment.Listen.RPC}
-	addr, err := comet.ConsAddress(effective.Chain.Bech32Prefix, s.PublicKey)
+	addr, err := comet.ConsAddress(effective.Chain.Bech32Prefix+"valcons", s.PublicKey)
 	if err != nil {
 		return s
 	}
@@ -170,9 +170,20 @@ func (k *keeper) signingStatus(ctx context.Context, h *host) api.SigningStatus {
 		s.Window, s.MinSigned = params.Window, strconv.FormatFloat(params.MinSigned, 'f', -1, 64)
 	}
 	if info, err := client.SigningInfo(ctx, addr); err == nil {
-		s.Missed, s.Tombstoned, s.Jailed = info.Missed, info.Tombstoned, info.Jailed(time.Now())
+		s.Missed, s.Tombstoned = info.Missed, info.Tombstoned
+		s.Jailed = info.JailedUntil.Unix() > 0 && !k.inSet(ctx, client, s.Address)
 	}
 	return s
+}
+
+// inSet says whether the validator may vote now. A jailed one stays out after its sentence, until it is unjailed.
+func (k *keeper) inSet(ctx context.Context, client *comet.Client, address string) bool {
+	st, err := client.Status(ctx)
+	if err != nil {
+		return true // nobody knows: do not cry wolf
+	}
+	in, err := client.InValidatorSet(ctx, st.Height, address)
+	return in || err != nil
 }
 
 // recordedSigning is what the host's own files say of its consensus key.
