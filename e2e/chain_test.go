@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -170,20 +171,31 @@ func (n *network) collect(ctx context.Context, seen *signatures) error {
 	}
 	var errs []error
 	for _, c := range clients {
-		h, err := c.Commit(ctx, 0)
-		if err != nil {
-			continue // it may have been stopped
+		var commits []comet.Commit
+		if h, err := c.Commit(ctx, 0); err == nil { // what this node saw itself; one that was stopped does not answer
+			commits = append(commits, h.Commit)
 		}
-		for _, s := range h.Commit.Signatures {
-			if s.Address != seen.ours || s.Flag == comet.FlagAbsent {
-				continue
-			}
-			at := [2]int64{int64(h.Commit.Height), int64(h.Commit.Round)}
-			if before, ok := seen.at[at]; ok && !cmp.Equal(before, s) {
-				errs = append(errs, fmt.Errorf("two signatures of ours at height %d, round %d: %v and %v", at[0], at[1], before, s))
-			}
-			seen.at[at] = s
+		if b, err := c.Block(ctx, 0); err == nil { // ours often comes after the others were enough
+			commits = append(commits, b.LastCommit)
+		}
+		for _, commit := range commits {
+			errs = append(errs, seen.add(commit))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// add says where a signature differs from one that was seen before.
+func (s *signatures) add(c comet.Commit) error {
+	for _, sig := range c.Signatures {
+		if !strings.EqualFold(sig.Address, s.ours) || sig.Flag == comet.FlagAbsent {
+			continue
+		}
+		at := [2]int64{int64(c.Height), int64(c.Round)}
+		if before, ok := s.at[at]; ok && !cmp.Equal(before, sig) {
+			return fmt.Errorf("two signatures of ours at height %d, round %d: %v and %v", at[0], at[1], before, sig)
+		}
+		s.at[at] = sig
+	}
+	return nil
 }

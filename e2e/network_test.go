@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -110,7 +111,7 @@ func (n *network) showLogs(t *testing.T) {
 		for _, log := range []string{"agent.log", "supervisor.log", "node.log"} {
 			files, _ := filepath.Glob(filepath.Join(pattern, log)) //nolint:errcheck // the pattern is right
 			for _, f := range files {
-				t.Logf("the end of %s:\n%s", f, tail(f, 12))
+				t.Logf("the end of %s:\n%s", f, tail(f, 16))
 			}
 		}
 	}
@@ -119,12 +120,14 @@ func (n *network) showLogs(t *testing.T) {
 	}
 }
 
+var colour = regexp.MustCompile("\x1b\\[[0-9;]*m")
+
 func tail(path string, lines int) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
 	}
-	all := strings.Split(strings.TrimRight(string(b), "\n"), "\n")
+	all := strings.Split(strings.TrimRight(colour.ReplaceAllString(string(b), ""), "\n"), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
