@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -224,13 +225,20 @@ func (s *Session) destroyTarget(ctx context.Context, t Target, keys bool) error 
 
 // sweep removes what is left of the folder, but for keys.
 func (s *Session) sweep(keys bool) (kept string, err error) {
-	if keys {
-		return "", os.RemoveAll(string(s.Dir))
-	}
 	for _, path := range []string{string(s.Dir.World()), s.Dir.Hosts(), s.Dir.Store(), s.Dir.Genesis()} {
 		if err := os.RemoveAll(path); err != nil {
 			return "", err
 		}
+	}
+	if keys {
+		if err := os.RemoveAll(s.Dir.Operator()); err != nil {
+			return "", err
+		}
+		// The folder itself goes only when it is empty: what an earlier destroy kept is not this one's to delete.
+		if err := os.Remove(string(s.Dir)); err != nil && !errors.Is(err, syscall.ENOTEMPTY) {
+			return "", err
+		}
+		return "", nil
 	}
 	// The next deployment here is a new one: the old roster, its keyring, keys and backups go to a folder of their own.
 	kept = filepath.Join(string(s.Dir), "kept-"+time.Now().UTC().Format("20060102T150405Z"))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -17,6 +18,9 @@ import (
 func (s *Session) publishTarget(ctx context.Context, side *sideState, want *deployment.Inventory) error {
 	k, err := s.keys(side)
 	if err != nil {
+		return err
+	}
+	if err := s.adoptAll(ctx, side); err != nil { // agents that were down when the plan was made run by now
 		return err
 	}
 	enrolled, err := s.enrolledOf(ctx, side)
@@ -149,13 +153,59 @@ func (s *Session) push(ctx context.Context, side *sideState, h deployment.Host) 
 			req.Envelopes = append(req.Envelopes, roster.EncodeEnvelope(e))
 		}
 	}
-	// Evidence of a fork, and what heals it, come together and are taken together.
-	state := side.rosters.State()
-	req.Evidence = state.Fork || len(state.Heads) == 1 && state.Head != nil && len(state.Head.Parents) > 1
+	if req.Evidence, err = forked(req.Envelopes); err != nil {
+		return err
+	}
 	if _, err := c.Publish(ctx, req); err != nil {
 		return err
 	}
 	return s.acknowledged(ctx, side, h)
+}
+
+// forked says whether a fork or what heals one is among the envelopes. Its sides and the generation that follows both
+// are taken together; otherwise each generation must follow exactly what the host knows.
+func forked(envelopes [][]byte) (bool, error) {
+	followed := map[roster.Hash]bool{}
+	for _, b := range envelopes {
+		e, err := roster.DecodeEnvelope(b)
+		if err != nil {
+			return false, err
+		}
+		r, err := roster.Parse(e.Payload)
+		if err != nil {
+			return false, err
+		}
+		if len(r.Parents) > 1 {
+			return true, nil
+		}
+		for _, p := range r.Parents {
+			if followed[p] {
+				return true, nil
+			}
+			followed[p] = true
+		}
+	}
+	return false, nil
+}
+
+// adoptAll learns what any host knows of the roster. It is an error when that is not what the plan was made for.
+func (s *Session) adoptAll(ctx context.Context, side *sideState) error {
+	before := side.rosters.State().Heads
+	for _, h := range side.inventory.Hosts {
+		c := s.Provider.Client(h)
+		st, err := c.Status(ctx)
+		if err == nil {
+			err = s.adopt(ctx, side, c, st)
+		}
+		c.Close()
+		if err != nil {
+			return fmt.Errorf("adopt the rosters of %q: %w", h.Name, err)
+		}
+	}
+	if !slices.Equal(before, side.rosters.State().Heads) {
+		return errors.New("a host knows of a roster that this plan was not made for; run 'pressenter apply' again")
+	}
+	return nil
 }
 
 // acknowledged waits until the host's files and processes follow the head, or it says why it will not.

@@ -3,6 +3,7 @@
 package plan
 
 import (
+	"fmt"
 	"path/filepath"
 	"strconv"
 
@@ -37,8 +38,34 @@ type Facts struct {
 // WorldName is the name of the deployment of a practice network's other validators.
 func WorldName(name string) string { return name + "-world" }
 
+// fixed says what of a deployment that exists the config may not change.
+func fixed(c config.Deployment, own, world deployment.Inventory) error {
+	if own.Deployment != "" && own.Deployment != c.Name {
+		return &Refusal{
+			Why:  fmt.Sprintf("this folder holds the deployment %q, the config says %q: a deployment keeps its name", own.Deployment, c.Name),
+			Next: "put the old name back, or make the other deployment in a folder of its own",
+		}
+	}
+	if id := c.Chain.ChainID; own.ChainID != "" && id != "" && id != own.ChainID {
+		return &Refusal{
+			Why:  fmt.Sprintf("this deployment is on the chain %q, the config says %q: a deployment keeps its chain", own.ChainID, id),
+			Next: "put the old chain_id back, or make the other deployment in a folder of its own",
+		}
+	}
+	if n := len(world.Hosts); n > 0 && world.ChainID != "" && n != c.Practice.Validators && own.Deployment != "" {
+		return &Refusal{
+			Why:  fmt.Sprintf("the practice network was made with %d other validators, the config says %d: its genesis names them for ever", n, c.Practice.Validators),
+			Next: fmt.Sprintf("set practice.validators to %d, or destroy the deployment and make it anew", n),
+		}
+	}
+	return nil
+}
+
 // Resolve turns the config into hosts. Hosts that were there before keep their addresses.
 func Resolve(c config.Deployment, f Facts) (Want, error) {
+	if err := fixed(c, f.Own, f.World); err != nil {
+		return Want{}, err
+	}
 	chain := c.Chain
 	if chain.BuiltIn() {
 		chain = BuiltIn
