@@ -320,16 +320,26 @@ func (b *builder) await(s side) {
 	}
 	for _, o := range s.have.Hosts {
 		if o.Host.Role != roster.RoleValidator && (o.Status.Intent.Stopped || o.Status.Intent.Held) {
-			b.note("%s is %s", o.Host.Name, o.Status.Reason)
+			b.note("%s is %s", o.Host.Name, intended(o.Status.Intent))
 		}
 	}
+}
+
+// intended says what a person wanted of a host, whether or not its agent runs to say so.
+func intended(i api.Intent) string {
+	if i.Held {
+		return fmt.Sprintf("held by %s: nothing is changed or repaired there until 'pressenter hold --release'", i.By)
+	}
+	return "stopped by " + i.By
 }
 
 // silent says in words what keeps a validator from signing after the plan is done, or "".
 func (b *builder) silent(name string, o ObservedHost) string {
 	switch {
-	case o.Status.Intent.Stopped, o.Status.Intent.Held:
-		return fmt.Sprintf("%s is %s; it does not sign until 'pressenter start'", name, o.Status.Reason)
+	case o.Status.Intent.Stopped:
+		return fmt.Sprintf("%s is %s; it does not sign until 'pressenter start'", name, intended(o.Status.Intent))
+	case o.Status.Intent.Held:
+		return fmt.Sprintf("%s is %s", name, intended(o.Status.Intent))
 	case b.target.Signer.Holder == "":
 		return fmt.Sprintf("%s does not sign yet: the signer is retired first; apply again to assign it", name)
 	case o.Exists && o.Status.Signing.State == signing.Disarmed:

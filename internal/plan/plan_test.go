@@ -106,8 +106,12 @@ func TestGolden(t *testing.T) {
 		}},
 		"sentry-folder-gone": {"", func(s *sim) { delete(s.hosts[1], "s1") }},
 		"stopped":            {"", func(s *sim) { s.hosts[1]["validator"].intent = api.Intent{Stopped: true, By: "me"} }},
-		"sentry-stopped":     {"", func(s *sim) { s.hosts[1]["s1"].intent = api.Intent{Stopped: true, By: "me"} }},
-		"held-and-changed":   {s3, func(s *sim) { s.hosts[1]["validator"].intent = api.Intent{Held: true, By: "me"} }},
+		"stopped-no-agent": {"", func(s *sim) {
+			s.hosts[1]["validator"].intent, s.hosts[1]["validator"].agent = api.Intent{Stopped: true, By: "me"}, false
+		}},
+		"validator-agent-dead": {"", func(s *sim) { s.hosts[1]["validator"].agent = false }},
+		"sentry-stopped":       {"", func(s *sim) { s.hosts[1]["s1"].intent = api.Intent{Stopped: true, By: "me"} }},
+		"held-and-changed":     {s3, func(s *sim) { s.hosts[1]["validator"].intent = api.Intent{Held: true, By: "me"} }},
 		"disarmed": {"", func(s *sim) {
 			s.hosts[1]["validator"].signing = signing.Disarmed
 		}},

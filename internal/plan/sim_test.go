@@ -130,12 +130,16 @@ func (s *sim) observeHost(i int, h deployment.Host) ObservedHost {
 	}
 	if v.agent {
 		o.Status.Roster = api.RosterStatus{Heads: v.heads, Learned: v.learned}
+	}
+	if v.enrolled != nil { // seen without the agent as well
 		o.Status.Signing = api.SigningStatus{State: v.signing, PublicKey: v.key}
 		if v.signing == signing.Disarmed {
 			o.Status.Signing.Reason = "its silence is not proven yet"
 		}
 	}
 	switch {
+	case !v.agent:
+		o.Status.Reason = "its agent does not run"
 	case v.intent.Stopped:
 		o.Status.Reason = "stopped by me"
 	case v.intent.Held:
