@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -138,7 +137,7 @@ func ask[T any](ctx context.Context, c *Client, method, path string, body any) (
 		return v, err
 	}
 	defer res.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(res.Body, MaxResponse)).Decode(&v); err != nil && !errors.Is(err, io.EOF) {
+	if err := json.NewDecoder(io.LimitReader(res.Body, MaxResponse)).Decode(&v); err != nil {
 		return v, fmt.Errorf("read answer of host %q to %s %s: %w", c.host, method, path, err)
 	}
 	return v, nil

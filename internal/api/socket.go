@@ -35,7 +35,45 @@ func ListenIn(dir string) (net.Listener, error) {
 		_ = l.Close()
 		return nil, fmt.Errorf("protect socket in %q: %w", dir, err)
 	}
-	return l, nil
+	return &guarded{Listener: l, owner: uint32(os.Getuid()), peer: peerUID}, nil
+}
+
+// guarded lets only the agent's own user and root in, by the kernel's word on who is at the other end: the folder's
+// mode, which keeps others away, may be changed by a careless copy.
+type guarded struct {
+	net.Listener
+	owner uint32
+	peer  func(*net.UnixConn) (uint32, error)
+}
+
+// Accept returns the next connection of somebody trusted.
+func (g *guarded) Accept() (net.Conn, error) {
+	for {
+		conn, err := g.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if c, ok := conn.(*net.UnixConn); ok {
+			if uid, err := g.peer(c); err == nil && trusted(uid, g.owner) {
+				return conn, nil
+			}
+		}
+		_ = conn.Close() // a stranger is told nothing
+	}
+}
+
+func trusted(uid, owner uint32) bool { return uid == 0 || uid == owner }
+
+// askSocket asks the kernel about a connection's file descriptor.
+func askSocket[T any](c *net.UnixConn, question func(fd int) (T, error)) (v T, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return v, err
+	}
+	if ctlErr := raw.Control(func(fd uintptr) { v, err = question(int(fd)) }); ctlErr != nil {
+		return v, ctlErr
+	}
+	return v, err
 }
 
 // dialIn connects to the agent whose socket is in dir.
