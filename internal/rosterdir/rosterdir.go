@@ -123,6 +123,9 @@ func (s *Store) Publish(envs []roster.Envelope) error {
 			if _, known := l.Get(e.Hash()); known {
 				continue
 			}
+			if r, err := roster.Parse(e.Payload); err == nil && r.DeploymentID() != l.Root() {
+				return roster.ErrForeign // rather than a conflict, which one could plan around
+			}
 			if err := l.Publish(e); err != nil {
 				return err
 			}
@@ -165,6 +168,11 @@ func (s *Store) take(envs []roster.Envelope, add func(*roster.Log) error) error 
 	if err := os.MkdirAll(s.dir, 0o700); err != nil {
 		return err
 	}
+	if !pinned {
+		if err := s.sweep(); err != nil {
+			return err
+		}
+	}
 	for _, e := range log.Envelopes() { // parents first, so a crash leaves a log that is whole
 		if s.log != nil {
 			if _, known := s.log.Get(e.Hash()); known {
@@ -184,13 +192,26 @@ func (s *Store) take(envs []roster.Envelope, add func(*roster.Log) error) error 
 	return nil
 }
 
+// sweep removes what an interrupted first roster left in a folder without a pin: nobody ever obeyed it, and it may be of
+// another deployment.
+func (s *Store) sweep() error {
+	left, err := filepath.Glob(filepath.Join(s.dir, "*.json"))
+	if err != nil {
+		return err
+	}
+	for _, path := range left {
+		if err := os.Remove(path); err != nil {
+			return fmt.Errorf("remove roster that was never pinned: %w", err)
+		}
+	}
+	return nil
+}
+
 // root finds the generation 1 among envs, which a log without a pin is pinned to. Whoever is allowed to send the
 // first roster is trusted to name the deployment.
 func root(envs []roster.Envelope) (roster.Hash, error) {
 	for _, e := range envs {
-		if r, err := roster.Parse(e.Payload); err != nil {
-			return roster.Hash{}, err
-		} else if r.Generation == 1 {
+		if r, err := roster.Parse(e.Payload); err == nil && r.Generation == 1 {
 			return r.Hash(), nil
 		}
 	}
