@@ -92,7 +92,9 @@ type keeper struct {
 	applied string // roster head that the last turn finished with
 	trouble error  // of the last turn
 	lock    *api.LockHolder
-	watch   string // progress or outcome of an arming watch, "" when none
+	// unwritten is a person's stop that could not be made durable.
+	unwritten *api.Intent
+	watch     string // progress or outcome of an arming watch, "" when none
 
 	life    context.Context // ends with the agent
 	watches sync.WaitGroup
@@ -165,8 +167,12 @@ func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 func (k *keeper) look() (facts, error) {
 	k.mu.Lock()
 	f := facts{host: k.host, learned: k.learned}
+	unwritten := k.unwritten
 	k.mu.Unlock()
 	f.intent, f.state = k.Folder.loadIntent(), k.rosters.State()
+	if unwritten != nil {
+		f.intent = *unwritten
+	}
 	k.seen = k.seen[:0]
 	for _, running := range []func() (process.Identity, bool){k.runner.Supervisor, k.runner.Daemon} {
 		if id, up := running(); up {
@@ -179,6 +185,9 @@ func (k *keeper) look() (facts, error) {
 	var err error
 	if f.signing, err = k.Folder.Signing().Load(); err != nil {
 		f.signing = signing.Status{State: signing.Disarmed, Reason: err.Error()}
+	}
+	if f.signing, err = k.Folder.remember(f.signing); err != nil {
+		return f, err
 	}
 	place, err := signing.PlaceOf(string(k.Folder))
 	if err != nil {

@@ -69,6 +69,8 @@ func (k *keeper) mayWatch() error {
 	switch {
 	case err != nil:
 		return err
+	case f.intent.Stopped || f.intent.Held:
+		return refuse(http.StatusConflict, "unsafe", errors.New("this host is stopped or held by "+f.intent.By), "run 'pressenter start' first")
 	case f.moved:
 		return refuse(http.StatusConflict, "unsafe", errors.New("this folder is a copy of a host, or was restored: its node does not run here"),
 			"see docs/runbooks/moved-or-copied-folder.md")
@@ -88,7 +90,7 @@ func (k *keeper) setWatch(s string) {
 }
 
 func (k *keeper) watchAndArm(ctx context.Context, h *host, st signing.Status) {
-	proof, err := k.watchSilence(ctx, &comet.Client{URL: "http://" + h.Enrollment.Listen.RPC}, signing.Address(st.PublicKey))
+	proof, err := k.watchSilence(ctx, witness{h, &comet.Client{URL: "http://" + h.Enrollment.Listen.RPC}}, signing.Address(st.PublicKey))
 	if err == nil {
 		err = k.armNow(ctx, proof, st)
 	}
@@ -113,65 +115,118 @@ func (k *keeper) armNow(ctx context.Context, proof signing.Proof, st signing.Sta
 	if !now.PublicKey.Equal(st.PublicKey) {
 		return errors.New("another key was restored during the watch")
 	}
+	if i := k.Folder.loadIntent(); i.Stopped || i.Held {
+		return errors.New("the host was stopped or held during the watch")
+	}
+	m, err := k.Folder.mark(st.PublicKey)
+	if err != nil {
+		return err
+	}
+	if proof.From <= m.Height {
+		return fmt.Errorf("the watch began at height %d, but this host saw the key sign %d: is the node on the right chain?", proof.From, m.Height)
+	}
 	if err := k.runner.Stop(ctx); err != nil {
 		return err
 	}
 	return k.Folder.Signing().Arm(proof)
 }
 
-// watchSilence reads every commit from the next height on until enough of them lack the key's signature. The seen
-// commit of the newest height is not used: it can still gain signatures.
-func (k *keeper) watchSilence(ctx context.Context, client *comet.Client, address string) (signing.Proof, error) {
-	first, err := client.Status(ctx)
+// witness is this host's own node, and nothing else that may answer on its address.
+type witness struct {
+	host *host
+	*comet.Client
+}
+
+// staleAfter is how old the newest block may be for the chain to count as going on. A wrong clock can only make a
+// watch fail.
+const staleAfter = 2 * time.Minute
+
+// now asks the node how it is, and refuses an answer that is not its own, not of its chain or not of today.
+func (w witness) now(ctx context.Context) (comet.Status, error) {
+	st, err := w.Status(ctx)
+	switch {
+	case err != nil:
+		return st, err
+	case st.NodeID != w.host.Enrolled.NodeID:
+		return st, fmt.Errorf("another node (%.12s) answers on this host's RPC address", st.NodeID)
+	case st.Network != w.host.Enrollment.ChainID:
+		return st, fmt.Errorf("the node is on chain %q, not %q", st.Network, w.host.Enrollment.ChainID)
+	case st.CatchingUp:
+		return st, errors.New("the node is still catching up")
+	case time.Since(st.Time).Abs() > staleAfter:
+		return st, fmt.Errorf("the node's newest block is of %s: the chain stands still, or a clock is wrong", st.Time.Format(time.RFC3339))
+	}
+	return st, nil
+}
+
+// watchSilence reads every commit from the next height on until enough of them lack the key's signature and as much
+// time has passed as so many blocks take. The seen commit of the newest height is not used: it can still gain
+// signatures.
+func (k *keeper) watchSilence(ctx context.Context, w witness, address string) (signing.Proof, error) {
+	first, err := w.now(ctx)
 	if err != nil {
 		return signing.Proof{}, err
 	}
-	if first.CatchingUp {
-		return signing.Proof{}, errors.New("the node is still catching up")
-	}
-	if in, err := client.InValidatorSet(ctx, first.Height, address); err != nil {
+	if err := w.mustBeInSet(ctx, first.Height, address); err != nil {
 		return signing.Proof{}, err
-	} else if !in {
-		return signing.Proof{}, errNotInSet
 	}
-	p := signing.Proof{From: first.Height + 1, Until: first.Height}
+	begun, p := time.Now(), signing.Proof{From: first.Height + 1, Until: first.Height}
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	for p.Until-p.From+1 < signing.SilentBlocks {
+	for p.Until-p.From+1 < signing.SilentBlocks || time.Since(begun) < k.shortestWatch() {
 		select {
 		case <-ctx.Done():
 			return p, ctx.Err()
 		case <-t.C:
 		}
-		st, err := client.Status(ctx)
-		if err != nil || st.CatchingUp {
-			continue // the node restarts: no block is skipped by waiting
-		}
-		for h := p.Until + 1; h < st.Height; h++ {
-			c, err := client.Commit(ctx, h)
-			if err != nil {
-				break
-			}
-			if signedAtAll(c.Commit, address) {
-				p.Until, p.Signed = h, h
-				return p, fmt.Errorf("somebody signed with it at height %d; find and stop that signer for good first", h)
-			}
-			p.Until = h
-		}
 		if _, up := k.runner.Daemon(); !up {
 			return p, errors.New("this host's node has stopped during the watch")
 		}
+		st, err := w.now(ctx)
+		if err != nil {
+			return p, err
+		}
+		if err := w.read(ctx, &p, st.Height, address); err != nil {
+			return p, err
+		}
 		k.setWatch(fmt.Sprintf("%s%d of %d silent blocks", watchPrefix, p.Until-p.From+1, signing.SilentBlocks))
 	}
-	in, err := client.InValidatorSet(ctx, p.Until, address)
-	if err == nil && !in {
-		err = errNotInSet
-	}
-	return p, err
+	return p, w.mustBeInSet(ctx, p.Until, address)
 }
 
-// errNotInSet: who may not vote is always silent, so nothing is proven.
-var errNotInSet = errors.New("the validator is not in the active set, where silence says nothing; unjail it first, then arm")
+// shortestWatch is nearly as long as the chain takes for the blocks of a watch: who shows them faster replays them.
+func (k *keeper) shortestWatch() time.Duration {
+	r := k.rosters.State().Effective
+	if r == nil {
+		return 0
+	}
+	return r.Chain.BlockTime * signing.SilentBlocks * 9 / 10
+}
+
+// read goes on with the watch up to the block before height.
+func (w witness) read(ctx context.Context, p *signing.Proof, height int64, address string) error {
+	for h := p.Until + 1; h < height; h++ {
+		c, err := w.Commit(ctx, h)
+		if err != nil {
+			return err
+		}
+		p.Until = h
+		if signedAtAll(c.Commit, address) {
+			p.Signed = h
+			return fmt.Errorf("somebody signed with it at height %d; find and stop that signer for good first", h)
+		}
+	}
+	return nil
+}
+
+// mustBeInSet: who may not vote is always silent, so nothing is proven.
+func (w witness) mustBeInSet(ctx context.Context, height int64, address string) error {
+	in, err := w.InValidatorSet(ctx, height, address)
+	if err == nil && !in {
+		err = errors.New("the validator is not in the active set, where silence says nothing; unjail it first, then arm")
+	}
+	return err
+}
 
 // signedAtAll: a vote for nil is a signature too.
 func signedAtAll(c comet.Commit, address string) bool {

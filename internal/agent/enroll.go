@@ -136,10 +136,19 @@ func hashFile(path string) (string, error) {
 }
 
 // initHome lets the daemon make its home in a folder of its own and moves the parts into place, so that a home is
-// either not there or whole.
+// either not there or whole. A home that was not made so is refused: the key in it would be taken for one that never
+// signed.
 func (f Folder) initHome(ctx context.Context, binary string, r api.EnrollRequest) error {
-	if _, err := os.Stat(filepath.Join(f.Home(), "data")); err == nil {
+	place, err := signing.PlaceOf(filepath.Join(f.Home(), "data"))
+	if err == nil {
+		var made signing.Place
+		if err := readJSON(f.made(), &made); err != nil || made != place {
+			return fmt.Errorf("home %q was not made here, and a key in it may be signing elsewhere: remove it, and bring the key with 'pressenter key restore'", f.Home())
+		}
 		return nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	making := f.path("home.new")
 	if err := os.RemoveAll(making); err != nil {
@@ -150,6 +159,12 @@ func (f Folder) initHome(ctx context.Context, binary string, r api.EnrollRequest
 	}
 	// Until a genesis is installed there is none: the one that init makes is nobody's.
 	if err := os.Remove(filepath.Join(making, "config", "genesis.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if place, err = signing.PlaceOf(filepath.Join(making, "data")); err != nil {
+		return err
+	}
+	if err := writeJSON(f.made(), place); err != nil {
 		return err
 	}
 	for _, part := range []string{"config", "data"} { // data last: it says that the home is whole

@@ -89,7 +89,8 @@ func (k *keeper) enroll(r *http.Request, req api.EnrollRequest) (api.Enrolled, e
 	known := k.host
 	k.mu.Unlock()
 	if known != nil {
-		if known.Enrollment.Name != req.Name || known.Enrollment.Role != req.Role || known.Enrollment.ChainID != req.ChainID {
+		if known.Enrollment.Name != req.Name || known.Enrollment.Role != req.Role ||
+			known.Enrollment.Deployment != req.Deployment || known.Enrollment.ChainID != req.ChainID {
 			return api.Enrolled{}, refuse(http.StatusConflict, "conflict",
 				fmt.Errorf("this host is %s %q of chain %q already", known.Enrollment.Role, known.Enrollment.Name, known.Enrollment.ChainID),
 				"remove the host and create it again")
@@ -179,8 +180,19 @@ func (k *keeper) setIntent(_ *http.Request, i api.Intent) (api.Intent, error) {
 	defer k.changing.Unlock()
 	i.Since = time.Now().UTC()
 	if err := writeJSON(k.Folder.intent(), i); err != nil {
-		return api.Intent{}, err
+		if !i.Stopped {
+			return api.Intent{}, err
+		}
+		// A full disk is no reason to go on. What cannot be written down holds as long as this agent runs.
+		k.mu.Lock()
+		k.unwritten = &i
+		k.mu.Unlock()
+		k.poke()
+		return api.Intent{}, fmt.Errorf("the node is being stopped, but that cannot be written down and is forgotten when the agent restarts: %w", err)
 	}
+	k.mu.Lock()
+	k.unwritten = nil
+	k.mu.Unlock()
 	k.Logger.Info("intent recorded", "stopped", i.Stopped, "held", i.Held, "by", i.By)
 	k.poke()
 	return i, nil

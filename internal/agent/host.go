@@ -43,6 +43,7 @@ func (f Folder) lock() string     { return f.path("agent.lock") }
 func (f Folder) record() string   { return f.path("agent", "host.json") }
 func (f Folder) identity() string { return f.path("agent", "identity.key") }
 func (f Folder) intent() string   { return f.path("agent", "intent.json") }
+func (f Folder) made() string     { return f.path("agent", "home.json") }
 func (f Folder) rosters() string  { return f.path("agent", "rosters") }
 func (f Folder) backup() string   { return f.path("agent", "consensus-key.age") }
 func (f Folder) genesis() string  { return f.path("home", "config", "genesis.json") }
@@ -68,17 +69,34 @@ func (f Folder) loadHost() (*host, error) {
 	return &h, nil
 }
 
+// Enrollment is what the host was told when it was enrolled; enrolled is false where it was not.
+func (f Folder) Enrollment() (e api.EnrollRequest, enrolled bool, err error) {
+	h, err := f.loadHost()
+	if err != nil || h == nil {
+		return api.EnrollRequest{}, false, err
+	}
+	return h.Enrollment, true, nil
+}
+
 // loadIntent reads what a person asked of this host. A file that cannot be read counts as "stopped": what a person
 // stopped must stay stopped even when the disk is damaged.
 func (f Folder) loadIntent() api.Intent {
-	var i api.Intent
-	switch err := readJSON(f.intent(), &i); {
+	var i struct {
+		Stopped, Held *bool // both are always written: a file without them is damaged
+		api.Intent
+	}
+	err := readJSON(f.intent(), &i)
+	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return api.Intent{}
-	case err != nil:
+	case err == nil && (i.Stopped == nil || i.Held == nil):
+		err = errors.New("it says nothing")
+	}
+	if err != nil {
 		return api.Intent{Stopped: true, By: "unreadable intent file: " + err.Error()}
 	}
-	return i
+	i.Intent.Stopped, i.Intent.Held = *i.Stopped, *i.Held
+	return i.Intent
 }
 
 // loadIdentity returns the host's identity key, born at first use.
@@ -101,6 +119,14 @@ func (f Folder) loadIdentity() (ed25519.PrivateKey, error) {
 		return nil, fmt.Errorf("identity key %q has %d bytes, not %d", f.identity(), len(b), ed25519.SeedSize)
 	}
 	return ed25519.NewKeyFromSeed(b), nil
+}
+
+// ignoreMissing: a file that is not there is no trouble.
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // readJSON reads a small file of our own.

@@ -45,15 +45,30 @@ func (c *children) Start() error {
 	if err != nil {
 		return err
 	}
-	_, err = process.StartDetached(process.Spec{
+	child, err := process.StartDetached(process.Spec{
 		Path: c.exe, Args: []string{"node", "run", "--host", string(c.folder)}, Dir: string(c.folder),
 		Env: []string{"HOME=" + string(c.folder), "PATH=/usr/local/bin:/usr/bin:/bin", "TMPDIR=" + os.TempDir()}, LogPath: log,
 	})
 	if err != nil {
 		return fmt.Errorf("start supervisor: %w", err)
 	}
-	return nil
+	// Until it holds its lock nobody sees it: a stop in between would take nothing for an answer.
+	deadline := time.Now().Add(startWait)
+	for child.Alive() && time.Now().Before(deadline) {
+		if id, up := c.Supervisor(); up && id == child {
+			return nil
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if child.Alive() {
+		_ = child.Kill()
+		return fmt.Errorf("start supervisor: it did not take its lock in %v", startWait)
+	}
+	return nil // it ended by itself; its log says why
 }
+
+// startWait bounds how long a new supervisor may take until it holds its lock.
+const startWait = 10 * time.Second
 
 // Stop implements Runner. Where it cannot be told whether something runs, that is an error: what follows a stop may
 // remove the folder.

@@ -192,6 +192,9 @@ func (f Folder) recordedSigning() api.SigningStatus {
 	if err != nil {
 		return api.SigningStatus{State: signing.Disarmed, Reason: err.Error()}
 	}
+	if m, err := f.mark(st.PublicKey); st.State == signing.Armed && (err != nil || st.LastHeight < m.Height) {
+		st, _ = f.remember(st) // disarms it and writes nothing
+	}
 	s := api.SigningStatus{State: st.State, Reason: st.Reason, PublicKey: st.PublicKey, LastHeight: st.LastHeight}
 	if len(st.PublicKey) > 0 {
 		s.Address = signing.Address(st.PublicKey)

@@ -136,6 +136,9 @@ func openSide(dir deployment.Dir) (*sideState, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := adoptStrays(dir, &inv); err != nil {
+		return nil, err
+	}
 	store, err := dir.Rosters()
 	if err != nil {
 		return nil, err

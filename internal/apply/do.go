@@ -162,6 +162,9 @@ func (s *Session) makeGenesis(ctx context.Context) error {
 	var validators []genesis.Validator
 	for _, name := range plan.GenesisValidators(s.want) {
 		e, stake := enrolled[name], int64(worldStake)
+		if len(e.Consensus) == 0 || e.NodeID == "" {
+			return fmt.Errorf("host %q has no consensus key to put into the genesis", name)
+		}
 		if h, _ := s.want.Own.Host(name); h.Role == roster.RoleValidator {
 			stake = ownStake
 		}

@@ -150,7 +150,11 @@ func (s *Session) intend(ctx context.Context, t Target, i api.Intent) error {
 // Start takes back what Stop recorded: agents run, each is told the newest roster that any of them holds, and the
 // nodes come up by themselves.
 func (s *Session) Start(ctx context.Context, targets []Target, report func(Target, error)) error {
-	if err := s.each(ctx, targets, func(ctx context.Context, t Target) error { return s.Provider.StartAgent(ctx, t.Host) }); err != nil {
+	all, err := s.Hosts(nil) // whoever may know a newer roster is asked, also when few are started
+	if err != nil {
+		return err
+	}
+	if err := s.each(ctx, all, func(ctx context.Context, t Target) error { return s.Provider.StartAgent(ctx, t.Host) }); err != nil {
 		return err
 	}
 	if _, err := s.Plan(ctx); err != nil { // adopts the newest roster before anything may start
@@ -225,7 +229,12 @@ func (s *Session) destroyTarget(ctx context.Context, t Target, keys bool) error 
 
 // sweep removes what is left of the folder, but for keys.
 func (s *Session) sweep(keys bool) (kept string, err error) {
-	for _, path := range []string{string(s.Dir.World()), s.Dir.Hosts(), s.Dir.Store(), s.Dir.Genesis()} {
+	for _, dir := range []string{s.Dir.World().Hosts(), s.Dir.Hosts()} {
+		if err := removeEmpty(dir); err != nil {
+			return "", err
+		}
+	}
+	for _, path := range []string{string(s.Dir.World()), s.Dir.Store(), s.Dir.Genesis()} {
 		if err := os.RemoveAll(path); err != nil {
 			return "", err
 		}

@@ -94,7 +94,8 @@ func (s *Session) observe(ctx context.Context, side *sideState, want deployment.
 }
 
 func (s *Session) observeHost(ctx context.Context, side *sideState, h deployment.Host) plan.ObservedHost {
-	o := plan.ObservedHost{Host: h, Exists: s.Provider.Exists(h)}
+	_, known := side.inventory.Host(h.Name) // an empty folder, or a mount point, is no host yet
+	o := plan.ObservedHost{Host: h, Exists: known && s.Provider.Exists(h)}
 	if !o.Exists {
 		return o
 	}
@@ -150,22 +151,33 @@ func (s *Session) signed(ctx context.Context) int64 {
 	if len(o.Status.Signing.PublicKey) > 0 {
 		pub = o.Status.Signing.PublicKey
 	}
-	commit, _ := s.witness(ctx, signing.Address(pub))
+	commit, found := s.witness(ctx, signing.Address(pub))
+	if !found {
+		return 0
+	}
 	return commit.Height
 }
 
-// witness asks each of the world's validators for its newest LastCommit, and returns the first that holds a
-// precommit of address.
+// fresh is how old the newest block of others may be to say anything about now. It is generous: a clock that is wrong by
+// less costs nothing.
+const fresh = time.Minute
+
+// witness asks the world's validators for the newest LastCommit that any of them has, and says whether it holds a
+// precommit of address. A node that is behind, and a chain that stands still, bear no witness.
 func (s *Session) witness(ctx context.Context, address string) (api.Commit, bool) {
+	var newest api.Commit
 	for _, h := range s.world.inventory.Hosts {
 		c := s.Provider.Client(h)
 		commit, err := c.Commit(ctx)
 		c.Close()
-		if err == nil && slices.Contains(commit.Signers, address) {
-			return commit, true
+		if err == nil && commit.Height > newest.Height {
+			newest = commit
 		}
 	}
-	return api.Commit{}, false
+	if time.Since(newest.Time) > fresh {
+		return api.Commit{}, false
+	}
+	return newest, slices.Contains(newest.Signers, address)
 }
 
 // takenPorts are the ports that hosts of ours have already, running or not.

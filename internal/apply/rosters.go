@@ -12,6 +12,7 @@ import (
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/plan"
 	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/signing"
 )
 
 // publishTarget publishes the generation that the deployment should have, if it is not the head already.
@@ -216,7 +217,14 @@ func (s *Session) acknowledged(ctx context.Context, side *sideState, h deploymen
 	}
 	head := state.Heads[0].String()
 	return s.poll(ctx, h, func(st api.HostStatus) error {
-		if st.Intent.Held || st.Roster.Applied == head {
+		if st.Roster.Applied == head {
+			return nil
+		}
+		if st.Intent.Held {
+			// It will follow when it is released; but one that may be signing has not given up what it held.
+			if h.Role == roster.RoleValidator && st.Signing.State == signing.Armed && state.Head.Signer.Holder != h.Name {
+				return errors.New("it is held and its key is armed: 'pressenter hold --release' first")
+			}
 			return nil
 		}
 		if st.Reason != "" {

@@ -23,6 +23,19 @@ func (g *global) open() (*apply.Session, error) {
 	return s, nil
 }
 
+// look opens a deployment without its lock, for what must not wait for an apply: a person who says stop.
+func (g *global) look() (*apply.Session, error) {
+	s, err := g.session()
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Read(); err != nil {
+		s.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
 // reporter prints what became of each host.
 func reporter(c *cobra.Command, verb string) func(apply.Target, error) {
 	st := styleFor(c.OutOrStdout())
@@ -40,7 +53,7 @@ func newStopCmd(g *global) *cobra.Command {
 		Use: "stop [NAME...]", Short: "Stop nodes; what you stop stays stopped", ValidArgsFunction: g.completeHosts,
 		Long: "Stop the named nodes, or everything including the agents. Nothing starts them again but 'pressenter start'.",
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := g.open()
+			s, err := g.look()
 			if err != nil {
 				return err
 			}
@@ -78,7 +91,7 @@ func newHoldCmd(g *global) *cobra.Command {
 		Use: "hold NAME...", Short: "Suspend all repair of hosts while you work on them by hand", ValidArgsFunction: g.completeHosts,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := g.open()
+			s, err := g.look()
 			if err != nil {
 				return err
 			}

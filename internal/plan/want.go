@@ -52,6 +52,16 @@ func fixed(c config.Deployment, own, world deployment.Inventory) error {
 			Next: "put the old chain_id back, or make the other deployment in a folder of its own",
 		}
 	}
+	for _, sentry := range c.Sentries {
+		for i := range c.Practice.Validators {
+			if sentry.Name == worldHost(i) {
+				return &Refusal{
+					Why:  fmt.Sprintf("a sentry cannot be called %q: that is one of the practice network's other validators", sentry.Name),
+					Next: "give it another name, as s1",
+				}
+			}
+		}
+	}
 	if n := len(world.Hosts); n > 0 && world.ChainID != "" && n != c.Practice.Validators && own.Deployment != "" {
 		return &Refusal{
 			Why:  fmt.Sprintf("the practice network was made with %d other validators, the config says %d: its genesis names them for ever", n, c.Practice.Validators),
@@ -86,7 +96,7 @@ func Resolve(c config.Deployment, f Facts) (Want, error) {
 	}
 	r := resolver{Facts: f}
 	for i := range c.Practice.Validators {
-		r.add(&w.World, f.World, f.Dir.World(), "w"+strconv.Itoa(i+1), roster.RoleGenesisValidator)
+		r.add(&w.World, f.World, f.Dir.World(), worldHost(i), roster.RoleGenesisValidator)
 	}
 	r.add(&w.Own, f.Own, f.Dir, config.ValidatorHost, roster.RoleValidator)
 	for _, s := range c.Sentries {
@@ -94,6 +104,9 @@ func Resolve(c config.Deployment, f Facts) (Want, error) {
 	}
 	return w, r.err
 }
+
+// worldHost is the name of one of the practice network's other validators.
+func worldHost(i int) string { return "w" + strconv.Itoa(i+1) }
 
 type resolver struct {
 	Facts

@@ -9,10 +9,13 @@ import (
 	"syscall"
 )
 
-// Place ties an armed key to one folder of one machine. A copied or restored folder has another inode.
+// Place ties an armed key to one folder of one machine. A copied or restored folder has another inode or, where the
+// number was free again, another time of birth. What no place can tell from the original is a clone of the whole
+// machine or of its disk.
 type Place struct {
 	Machine string `json:"machine"`
 	Inode   uint64 `json:"inode"`
+	Born    string `json:"born,omitempty"` // empty where the file system does not keep it
 }
 
 // PlaceOf is where dir is now.
@@ -21,7 +24,7 @@ func PlaceOf(dir string) (Place, error) {
 	if err := syscall.Stat(dir, &st); err != nil {
 		return Place{}, fmt.Errorf("look at %q: %w", dir, err)
 	}
-	return Place{Machine: machine(), Inode: st.Ino}, nil
+	return Place{Machine: machine(), Inode: st.Ino, Born: bornAt(dir, &st)}, nil
 }
 
 // machine is the operating system's lasting id of this machine, or its name where there is none.

@@ -177,12 +177,14 @@ func validatorOf(have plan.Observed, witnessed int64) Validator {
 		switch {
 		case !o.Exists:
 			v.State = Absent
-		case witnessed > 0:
-			v.State, v.Reason = Signing, ""
-		case o.Status.Intent.Stopped || o.Status.Intent.Held:
+		case o.Status.Intent.Stopped:
 			v.State = Stopped
 		case sg.State == "disarmed":
 			v.State, v.Reason = Disarmed, sg.Reason
+		case witnessed > 0:
+			v.State, v.Reason = Signing, ""
+		case o.Status.Intent.Held:
+			v.State = Stopped
 		case slices.ContainsFunc(o.Status.Findings, func(f health.Finding) bool { return f.Code == "recent-signature" && f.Severity == health.Info }):
 			v.State, v.Reason = Waiting, "until its own signatures have left the blocks that it looks back on"
 		}

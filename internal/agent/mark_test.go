@@ -1,0 +1,58 @@
+package agent
+
+import (
+	"crypto/ed25519"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/pressenter/pressenter/internal/signing"
+)
+
+// TestMark: an older sign state that is put back, in place and with everything else right, disarms the key.
+func TestMark(t *testing.T) {
+	f := Folder(t.TempDir())
+	if err := os.MkdirAll(filepath.Dir(f.markFile()), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, 32)).Public().(ed25519.PublicKey)
+	other := ed25519.NewKeyFromSeed([]byte(strings.Repeat("x", 32))).Public().(ed25519.PublicKey)
+	at := func(pub ed25519.PublicKey, height int64) signing.Status {
+		t.Helper()
+		st, err := f.remember(signing.Status{State: signing.Armed, PublicKey: pub, LastHeight: height})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	for _, step := range []struct {
+		pub    ed25519.PublicKey
+		height int64
+		state  string
+	}{
+		{key, 3, signing.Armed},        // nothing is marked yet
+		{key, 100, signing.Armed},      // marked
+		{key, 102, signing.Armed},      // not marked again: too near
+		{key, 100, signing.Armed},      // within what the node itself looks back on
+		{key, 99, signing.Disarmed},    // rolled back
+		{key, 0, signing.Disarmed},     // begun anew
+		{key, 106, signing.Armed},      // gone on
+		{key, 105, signing.Disarmed},   // 106 was marked
+		{other, 1, signing.Armed},      // the mark of one key says nothing of another
+		{other, 10, signing.Armed},     // and is replaced by it
+		{other, 9, signing.Disarmed},   //
+		{other, 500, signing.Armed},    //
+		{other, 104, signing.Disarmed}, //
+	} {
+		if got := at(step.pub, step.height); got.State != step.state {
+			t.Fatalf("at height %d the key is %s (%s), want %s", step.height, got.State, got.Reason, step.state)
+		}
+	}
+	if err := os.WriteFile(f.markFile(), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := at(other, 600); got.State != signing.Disarmed {
+		t.Errorf("with a damaged mark the key is %s", got.State)
+	}
+}
