@@ -82,8 +82,10 @@ func (f Folder) Enrollment() (e api.EnrollRequest, enrolled bool, err error) {
 // stopped must stay stopped even when the disk is damaged.
 func (f Folder) loadIntent() api.Intent {
 	var i struct {
-		Stopped, Held *bool // both are always written: a file without them is damaged
 		api.Intent
+		// Both are always written: a file without them is damaged.
+		Stopped *bool `json:"stopped"`
+		Held    *bool `json:"held"`
 	}
 	err := readJSON(f.intent(), &i)
 	switch {
