@@ -117,6 +117,7 @@ func (n *network) crash(t *testing.T, pass []string) string {
 // TestCrashApply kills apply at every step, before and after, each time going on where the one before died.
 func TestCrashApply(t *testing.T) {
 	need(t)
+	t.Parallel()
 	n := newNetwork(t, "net")
 	points := n.points(t)
 	var memory memory
@@ -171,6 +172,7 @@ func (n *network) finish(t *testing.T, m *memory) {
 // TestCrashAnywhere kills apply at random instants.
 func TestCrashAnywhere(t *testing.T) {
 	need(t)
+	t.Parallel()
 	rounds := 6
 	if *soak {
 		rounds = 60

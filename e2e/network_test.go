@@ -70,6 +70,16 @@ func newNetwork(t *testing.T, name string) *network {
 	return n
 }
 
+// upAndSigning makes a network that nobody else uses and brings it up. Such tests run beside each other.
+func upAndSigning(t *testing.T) *network {
+	t.Helper()
+	need(t)
+	t.Parallel()
+	n := newNetwork(t, "net")
+	n.does(t, "up", "--yes")
+	return n
+}
+
 func folderFor(t *testing.T, base, name string) *network {
 	t.Helper()
 	n := &network{base: base, dir: filepath.Join(base, name), exe: pressenter()}

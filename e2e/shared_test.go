@@ -2,14 +2,12 @@ package e2e
 
 import (
 	"os"
-	"sync"
 	"testing"
 )
 
 // theShared is a network that tests which leave it as they found it have in common: two sentries, everything up,
-// signing.
+// signing. They run one after the other.
 var theShared struct {
-	sync.Mutex
 	*network
 	up said
 }
@@ -37,14 +35,7 @@ func shared(t *testing.T) *network {
 // leave hands the common network on, or ends it after a failure.
 func (n *network) leave(t *testing.T) {
 	if t.Failed() {
-		n.discard(t)
-	}
-}
-
-// discard ends the common network, because it is no longer as others expect it.
-func (n *network) discard(t *testing.T) {
-	n.end(t)
-	if theShared.network == n {
+		n.end(t)
 		theShared.network = nil
 	}
 }

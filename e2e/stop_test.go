@@ -8,7 +8,7 @@ import (
 
 // TestStopStays: what a person stopped stays stopped, whoever would like to repair it.
 func TestStopStays(t *testing.T) {
-	n := shared(t)
+	n := upAndSigning(t)
 	for _, c := range []struct {
 		what string
 		do   func(*testing.T, *network)
