@@ -19,10 +19,14 @@ const module = "github.com/pressenter/pressenter/"
 // layers lists every package, lowest first. A package may import only packages of lower layers: data flows down the
 // list, calls go up it.
 var layers = [][]string{
-	{"internal/atomicfile", "internal/comet", "internal/config", "internal/daemon", "internal/health", "internal/p2p",
-		"internal/process", "internal/roster"},
-	{"internal/api", "internal/genesis", "internal/hiding", "internal/keyring", "internal/node", "internal/rosterdir",
-		"internal/signing", "internal/supervisor"},
+	{
+		"internal/atomicfile", "internal/comet", "internal/config", "internal/daemon", "internal/health", "internal/p2p",
+		"internal/process", "internal/roster",
+	},
+	{
+		"internal/api", "internal/genesis", "internal/hiding", "internal/keyring", "internal/node", "internal/rosterdir",
+		"internal/signing", "internal/supervisor",
+	},
 	{"internal/agent", "internal/deployment"},
 	{"internal/local", "internal/plan"},
 	{"internal/apply", "internal/doctor", "internal/status"},

@@ -48,6 +48,7 @@ func (r *fakeRunner) Stop(context.Context) error {
 func (r *fakeRunner) Supervisor() (process.Identity, bool) {
 	return process.Identity{PID: 11}, r.supervisor
 }
+
 func (r *fakeRunner) Daemon() (process.Identity, bool) { return process.Identity{PID: 12}, r.daemon }
 
 // rig is one enrolled host of a deployment whose admin is the test.

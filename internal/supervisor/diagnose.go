@@ -61,53 +61,87 @@ type rule struct {
 
 // rules are in order of precedence: of several that match, the first is the cause and the others are its consequences.
 var rules = []rule{
-	{codeUpgrade, regexp.MustCompile(`UPGRADE \\?"([^"\\\n]{1,200})\\?" NEEDED`), health.Critical, retryOnChange,
+	{
+		codeUpgrade, regexp.MustCompile(`UPGRADE \\?"([^"\\\n]{1,200})\\?" NEEDED`), health.Critical, retryOnChange,
 		"The chain has reached upgrade %q and this binary is the old one.",
-		"Put the upgrade's binary in place; the node starts with it by itself."},
-	{"binary-too-new", regexp.MustCompile(`BINARY UPDATED BEFORE TRIGGER`), health.Critical, retryOnChange,
+		"Put the upgrade's binary in place; the node starts with it by itself.",
+	},
+	{
+		"binary-too-new", regexp.MustCompile(`BINARY UPDATED BEFORE TRIGGER`), health.Critical, retryOnChange,
 		"The binary is that of an upgrade which the chain has not reached yet.",
-		"Put the chain's present binary back; the node starts with it by itself."},
-	{"binary-too-old", regexp.MustCompile(`upgrade handler is missing for (\S{1,100})`), health.Critical, retryOnChange,
+		"Put the chain's present binary back; the node starts with it by itself.",
+	},
+	{
+		"binary-too-old", regexp.MustCompile(`upgrade handler is missing for (\S{1,100})`), health.Critical, retryOnChange,
 		"The chain has passed upgrade %s and this binary is from before it.",
-		"Put the upgrade's binary in place; the node starts with it by itself."},
-	{"halt-height", regexp.MustCompile(`halt per configuration`), health.Critical, retryOnChange,
+		"Put the upgrade's binary in place; the node starts with it by itself.",
+	},
+	{
+		"halt-height", regexp.MustCompile(`halt per configuration`), health.Critical, retryOnChange,
 		"The node stands at the halt height or halt time of its configuration.",
-		"Remove halt-height or halt-time from the configuration when the chain may go on."},
-	{codeRecent, regexp.MustCompile(`found signature from the same key`), health.Info, retrySoon,
+		"Remove halt-height or halt-time from the configuration when the chain may go on.",
+	},
+	{
+		codeRecent, regexp.MustCompile(`found signature from the same key`), health.Info, retrySoon,
 		"The node waits until its own signatures have left the blocks that it looks back on; so a second signer would be noticed.",
-		"Nothing. If it lasts longer than some blocks, look for another node that signs with the same key."},
-	{"signer-absent", regexp.MustCompile(`can(?:'|no)t get pubkey|error with private validator socket client`), health.Critical, retrySoon,
+		"Nothing. If it lasts longer than some blocks, look for another node that signs with the same key.",
+	},
+	{
+		"signer-absent", regexp.MustCompile(`can(?:'|no)t get pubkey|error with private validator socket client`), health.Critical, retrySoon,
 		"The node ended because its signer did not connect in time.",
-		"See whether the signer runs and can reach this node."},
-	{codePort, regexp.MustCompile(`listen (?:tcp[46]?|unix) (\S+?):? bind: address already in use`), health.Critical, retryBackoff,
+		"See whether the signer runs and can reach this node.",
+	},
+	{
+		codePort, regexp.MustCompile(`listen (?:tcp[46]?|unix) (\S+?):? bind: address already in use`), health.Critical, retryBackoff,
 		"The address %s that the node listens on is in use.",
-		"End the process that uses it, or choose another port."},
-	{"disk-full", regexp.MustCompile(`no space left on device|disk quota exceeded`), health.Critical, retryBackoff,
+		"End the process that uses it, or choose another port.",
+	},
+	{
+		"disk-full", regexp.MustCompile(`no space left on device|disk quota exceeded`), health.Critical, retryBackoff,
 		"The disk is full.",
-		"Make room. Never delete priv_validator_state.json."},
-	{"database-locked", regexp.MustCompile(`resource temporarily unavailable|lock held by another process`), health.Critical, retryBackoff,
+		"Make room. Never delete priv_validator_state.json.",
+	},
+	{
+		"database-locked", regexp.MustCompile(`resource temporarily unavailable|lock held by another process`), health.Critical, retryBackoff,
 		"Another process has the node's database open.",
-		"End that process; two daemons on one home destroy it."},
-	{"wrong-genesis", regexp.MustCompile(`genesis doc hash in db does not match|invalid chain-id on InitChain|error reading GenesisDoc|genesis\.json: no such file`),
+		"End that process; two daemons on one home destroy it.",
+	},
+	{
+		"wrong-genesis", regexp.MustCompile(`genesis doc hash in db does not match|invalid chain-id on InitChain|error reading GenesisDoc|genesis\.json: no such file`),
 		health.Critical, retryBackoff,
 		"The genesis file is missing, or is not the one that this home was started with.",
-		"Restore the chain's genesis file, or begin with an empty home."},
-	{"wrong-app-hash", regexp.MustCompile(wrongHeaderHash + `|AppHash does not match|[Aa]pp ?[Hh]ash mismatch`), health.Critical, retryBackoff,
+		"Restore the chain's genesis file, or begin with an empty home.",
+	},
+	{
+		"wrong-app-hash", regexp.MustCompile(wrongHeaderHash + `|AppHash does not match|[Aa]pp ?[Hh]ash mismatch`), health.Critical, retryBackoff,
 		"The chain's state on this host is not the network's.",
-		"Check that the binary is the network's; then sync the node anew from a snapshot. Keep priv_validator_state.json."},
-	{"wrong-flag", regexp.MustCompile(`(?m)^(?:Error: )?(unknown (?:shorthand )?(?:flag|command)[^\n]{0,200})`), health.Critical, retryBackoff,
+		"Check that the binary is the network's; then sync the node anew from a snapshot. Keep priv_validator_state.json.",
+	},
+	{
+		"wrong-flag", regexp.MustCompile(`(?m)^(?:Error: )?(unknown (?:shorthand )?(?:flag|command)[^\n]{0,200})`), health.Critical, retryBackoff,
 		"The binary does not understand its command line: %s.",
-		"See whether the binary is the one that the chain uses."},
-	{"bad-config", regexp.MustCompile(`(?m)(?:error in config file|failed to read in|failed to merge|error parsing|toml: )([^\n]{0,200})`),
-		health.Critical, retryBackoff, "The node's configuration cannot be read: %s.", "Apply again."},
-	{"out-of-memory", regexp.MustCompile(`fatal error: runtime: out of memory|cannot allocate memory`), health.Critical, retryBackoff,
-		"The node ran out of memory.", "Give the host more memory, or the node smaller caches."},
-	{"too-many-files", regexp.MustCompile(`too many open files`), health.Critical, retryBackoff,
-		"The node may not open as many files as it needs.", "Raise the limit on open files (LimitNOFILE)."},
-	{"permission-denied", regexp.MustCompile(`(?:open|mkdir|stat|unlinkat?) (\S{1,300}): permission denied`), health.Critical, retryBackoff,
-		"The node may not use %s.", "Give the file to the user that the node runs as."},
-	{"panic", regexp.MustCompile(`(?m)^(?:panic|fatal error): ([^\n]{1,300})`), health.Critical, retryBackoff,
-		"The daemon crashed: %s.", "See the log. It is started again by itself."},
+		"See whether the binary is the one that the chain uses.",
+	},
+	{
+		"bad-config", regexp.MustCompile(`(?m)(?:error in config file|failed to read in|failed to merge|error parsing|toml: )([^\n]{0,200})`),
+		health.Critical, retryBackoff, "The node's configuration cannot be read: %s.", "Apply again.",
+	},
+	{
+		"out-of-memory", regexp.MustCompile(`fatal error: runtime: out of memory|cannot allocate memory`), health.Critical, retryBackoff,
+		"The node ran out of memory.", "Give the host more memory, or the node smaller caches.",
+	},
+	{
+		"too-many-files", regexp.MustCompile(`too many open files`), health.Critical, retryBackoff,
+		"The node may not open as many files as it needs.", "Raise the limit on open files (LimitNOFILE).",
+	},
+	{
+		"permission-denied", regexp.MustCompile(`(?:open|mkdir|stat|unlinkat?) (\S{1,300}): permission denied`), health.Critical, retryBackoff,
+		"The node may not use %s.", "Give the file to the user that the node runs as.",
+	},
+	{
+		"panic", regexp.MustCompile(`(?m)^(?:panic|fatal error): ([^\n]{1,300})`), health.Critical, retryBackoff,
+		"The daemon crashed: %s.", "See the log. It is started again by itself.",
+	},
 }
 
 // wrongHeaderHash is what a node says about a block that follows from another state than its own.
