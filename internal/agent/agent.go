@@ -83,7 +83,9 @@ type keeper struct {
 	// changing is held by whoever changes the host: a turn of the loop, or a request. It guards what follows.
 	changing sync.Mutex
 	seen     []process.Identity // what ran at the last look
-	genesis  hashed
+
+	hashing sync.Mutex // guards what follows
+	genesis hashed
 
 	mu      sync.Mutex // guards what follows
 	host    *host

@@ -38,7 +38,7 @@ func (k *keeper) restoreKey(r *http.Request, req api.RestoreRequest) (api.Signin
 // it must be caught up, and it runs without the key meanwhile.
 func (k *keeper) arm(r *http.Request, req api.ArmRequest) (api.SigningStatus, error) {
 	k.mu.Lock()
-	h, watching := k.host, k.watch != "" && strings.HasPrefix(k.watch, watchPrefix)
+	h := k.host
 	k.mu.Unlock()
 	if h == nil {
 		return api.SigningStatus{}, refuse(http.StatusConflict, "not-enrolled", errors.New("this host is not enrolled"), "")
@@ -49,14 +49,16 @@ func (k *keeper) arm(r *http.Request, req api.ArmRequest) (api.SigningStatus, er
 		return api.SigningStatus{}, err
 	case st.State == signing.None:
 		return api.SigningStatus{}, refuse(http.StatusConflict, "unsafe", errors.New("there is no consensus key here"), "restore one with 'pressenter key restore'")
-	case st.State == signing.Armed || watching:
+	case st.State == signing.Armed:
 		return k.signingStatus(r.Context(), h), nil
 	}
 	if err := k.mayWatch(); err != nil {
 		return api.SigningStatus{}, err
 	}
+	if !k.beginWatch() {
+		return k.signingStatus(r.Context(), h), nil
+	}
 	k.Logger.Info("watching the chain before arming", "by", req.By)
-	k.setWatch(watchPrefix + "not begun yet")
 	k.watches.Go(func() { k.watchAndArm(k.life, h, st) })
 	return k.signingStatus(r.Context(), h), nil
 }
@@ -82,6 +84,17 @@ func (k *keeper) mayWatch() error {
 }
 
 const watchPrefix = "watching the chain for signatures of this key: "
+
+// beginWatch begins a watch unless one goes on: two would each stop the node at their end.
+func (k *keeper) beginWatch() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if strings.HasPrefix(k.watch, watchPrefix) {
+		return false
+	}
+	k.watch = watchPrefix + "not begun yet"
+	return true
+}
 
 func (k *keeper) setWatch(s string) {
 	k.mu.Lock()

@@ -1,12 +1,17 @@
 package agent
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
@@ -53,9 +58,7 @@ func answer[In, Out any](f func(*http.Request, In) (Out, error)) http.HandlerFun
 	return func(w http.ResponseWriter, r *http.Request) {
 		var in In
 		if r.Method != http.MethodGet {
-			d := json.NewDecoder(http.MaxBytesReader(w, r.Body, api.MaxRequest))
-			d.DisallowUnknownFields()
-			if err := d.Decode(&in); err != nil && !errors.Is(err, io.EOF) {
+			if err := decode(http.MaxBytesReader(w, r.Body, api.MaxRequest), &in); err != nil {
 				writeProblem(w, refuse(http.StatusBadRequest, "invalid", fmt.Errorf("read request: %w", err), ""))
 				return
 			}
@@ -69,6 +72,27 @@ func answer[In, Out any](f func(*http.Request, In) (Out, error)) http.HandlerFun
 	}
 }
 
+// decode reads one value with known fields only. Nothing and null are no value: what they leave out would be taken for
+// what somebody wants.
+func decode(r io.Reader, v any) error {
+	b, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if string(bytes.TrimSpace(b)) == "null" {
+		return errors.New("it is null")
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return err
+	}
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
+		return errors.New("something follows the value")
+	}
+	return nil
+}
+
 func writeAnswer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -78,6 +102,10 @@ func writeAnswer(w http.ResponseWriter, status int, v any) {
 func writeProblem(w http.ResponseWriter, err error) {
 	p := &problem{status: http.StatusInternalServerError, Problem: api.Problem{Error: err.Error(), Code: "internal"}}
 	errors.As(err, &p)
+	// Whoever asked gets words only, also where it was the daemon that met the full disk.
+	if full := syscall.ENOSPC.Error(); p.Hint == "" && strings.Contains(err.Error(), full) {
+		p.Hint = "the disk is full: free some space, then run 'pressenter apply' to go on where it stopped"
+	}
 	writeAnswer(w, p.status, p.Problem)
 }
 
@@ -113,15 +141,22 @@ func (k *keeper) installGenesis(w http.ResponseWriter, r *http.Request) {
 	out, err := func() (struct{}, error) {
 		b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, api.MaxRequest))
 		if err != nil {
-			return struct{}{}, err
+			return struct{}{}, refuse(http.StatusBadRequest, "invalid", fmt.Errorf("read genesis: %w", err), "")
 		}
 		k.changing.Lock()
 		defer k.changing.Unlock()
 		if k.host == nil {
 			return struct{}{}, refuse(http.StatusConflict, "not-enrolled", errors.New("this host is not enrolled"), "")
 		}
-		if old, err := os.ReadFile(k.Folder.genesis()); err == nil && string(old) != string(b) {
+		if known := k.rosters.State().Effective; known != nil && !known.Chain.GenesisSHA256.IsZero() && known.Chain.GenesisSHA256 != sha256.Sum256(b) {
+			return struct{}{}, refuse(http.StatusConflict, "conflict", errors.New("this is not the genesis that the roster names"), "")
+		}
+		old, err := os.ReadFile(k.Folder.genesis())
+		if err == nil && !bytes.Equal(old, b) {
 			return struct{}{}, refuse(http.StatusConflict, "conflict", errors.New("this host has another genesis already"), "")
+		}
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return struct{}{}, err
 		}
 		return struct{}{}, atomicfile.Write(k.Folder.genesis(), b, 0o600)
 	}()
@@ -201,7 +236,7 @@ func (k *keeper) setIntent(_ *http.Request, i api.Intent) (api.Intent, error) {
 // serveLock holds the deployment's lock for as long as the connection lasts: a killed client leaves none behind.
 func (k *keeper) serveLock(w http.ResponseWriter, r *http.Request) {
 	var req api.LockHolder
-	if err := json.NewDecoder(io.LimitReader(r.Body, 4096)).Decode(&req); err != nil {
+	if err := decode(http.MaxBytesReader(w, r.Body, 4096), &req); err != nil { // to its end: only then is a hang-up noticed
 		writeProblem(w, refuse(http.StatusBadRequest, "invalid", err, ""))
 		return
 	}

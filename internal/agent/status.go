@@ -49,9 +49,7 @@ func (k *keeper) status(ctx context.Context) api.HostStatus {
 	if h != nil {
 		s.Name, s.Deployment, s.Role, s.Listen = h.Enrollment.Name, h.Enrollment.Deployment, h.Enrollment.Role, h.Enrollment.Listen
 		s.Enrolled = &h.Enrolled
-		k.changing.Lock()
 		s.GenesisHash, _ = k.genesisHash() // an unreadable one is the loop's trouble
-		k.changing.Unlock()
 		s.Signing = k.signingStatus(ctx, h)
 		if s.Node.DaemonPID != 0 {
 			askNode(ctx, "http://"+h.Enrollment.Listen.RPC, &s.Node)

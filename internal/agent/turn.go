@@ -144,6 +144,8 @@ type hashed struct {
 // genesisHash is the hex SHA-256 of the genesis in the home, "" when there is none. A large file is read only when
 // it has changed.
 func (k *keeper) genesisHash() (string, error) {
+	k.hashing.Lock()
+	defer k.hashing.Unlock()
 	info, err := os.Stat(k.Folder.genesis())
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
