@@ -313,8 +313,18 @@ func TestLogs(t *testing.T) {
 		lines int
 		want  string
 	}{
-		{"a\nb\nc\n", 0, ""}, {"a\nb\nc\n", 1, "c\n"}, {"a\nb\nc\n", 2, "b\nc\n"}, {"a\nb\nc\n", 3, "a\nb\nc\n"}, {"a\nb\nc\n", 4, "a\nb\nc\n"},
-		{"a\nb", 1, "b"}, {"a\nb", 2, "a\nb"}, {"\n\n\n", 2, "\n\n"}, {"", 3, ""}, {"x", 1, "x"}, {"\nx\n", 1, "x\n"}, {"\nx\n", 9, "\nx\n"},
+		{"a\nb\nc\n", 0, ""},
+		{"a\nb\nc\n", 1, "c\n"},
+		{"a\nb\nc\n", 2, "b\nc\n"},
+		{"a\nb\nc\n", 3, "a\nb\nc\n"},
+		{"a\nb\nc\n", 4, "a\nb\nc\n"},
+		{"a\nb", 1, "b"},
+		{"a\nb", 2, "a\nb"},
+		{"\n\n\n", 2, "\n\n"},
+		{"", 3, ""},
+		{"x", 1, "x"},
+		{"\nx\n", 1, "x\n"},
+		{"\nx\n", 9, "\nx\n"},
 		{strings.Repeat("y", 3*tailBytes) + "\nend\n", 1, "end\n"},
 	} {
 		must(t, os.WriteFile(path, []byte(tt.log), 0o600))

@@ -89,7 +89,7 @@ func follow(r *runner, d time.Duration, network func(at time.Duration) (connecte
 	start := time.Now()
 	w := r.newWatched(&daemon{started: start})
 	for at := time.Duration(0); at < d; at += 2 * time.Second {
-		time.Sleep(start.Add(at).Sub(time.Now()))
+		time.Sleep(time.Until(start.Add(at)))
 		connected, answers := network(at)
 		s := sight{status: &comet.Status{Height: 1}, net: &comet.NetInfo{}, probed: map[string]bool{}, answers: map[string]bool{}}
 		for _, id := range connected {
