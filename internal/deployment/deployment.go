@@ -100,9 +100,9 @@ func (i *Inventory) Put(h Host) {
 	})
 }
 
-// Drop removes a host.
+// Drop removes a host. Copies of the inventory keep it.
 func (i *Inventory) Drop(name string) {
-	i.Hosts = slices.DeleteFunc(i.Hosts, func(h Host) bool { return h.Name == name })
+	i.Hosts = slices.DeleteFunc(slices.Clone(i.Hosts), func(h Host) bool { return h.Name == name })
 }
 
 // LoadInventory reads the inventory; an empty one when there is none yet.

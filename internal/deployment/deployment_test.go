@@ -45,6 +45,19 @@ func TestInventoryMoves(t *testing.T) {
 	}
 }
 
+func TestCopiesAreTheirOwn(t *testing.T) {
+	var inv Inventory
+	for _, name := range []string{"a", "b", "c"} {
+		inv.Put(Host{Name: name})
+	}
+	was := inv
+	inv.Drop("a")
+	inv.Put(Host{Name: "d"})
+	if len(was.Hosts) != 3 || was.Hosts[0].Name != "a" || was.Hosts[2].Name != "c" {
+		t.Errorf("a copy has %v", was.Hosts)
+	}
+}
+
 func TestDamagedInventoryIsAnError(t *testing.T) {
 	d := Dir(t.TempDir())
 	if inv, err := d.LoadInventory(); err != nil || len(inv.Hosts) != 0 {
