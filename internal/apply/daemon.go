@@ -52,7 +52,7 @@ func inspectDaemon(c config.Deployment, path string) (deployment.Daemon, error) 
 		return deployment.Daemon{}, &NoDaemon{fmt.Sprintf("the chain's program %q does not exist", path), next}
 	case err != nil:
 		return deployment.Daemon{}, err
-	case info.IsDir() || info.Mode()&0o111 == 0:
+	case !info.Mode().IsRegular() || info.Mode()&0o111 == 0:
 		return deployment.Daemon{}, &NoDaemon{fmt.Sprintf("the chain's program %q is not executable", path), "chmod +x it, or " + next}
 	}
 	if err := architecture(path); err != nil {
@@ -120,8 +120,8 @@ func storePath(d deployment.Dir, sum, name string) string {
 }
 
 // stage copies the daemon into the deployment's store, whole or not at all.
-func stage(d deployment.Dir, from deployment.Daemon) (string, error) {
-	to := storePath(d, from.SHA256, from.Name)
+func stage(d deployment.Dir, from deployment.Daemon) (to string, err error) {
+	to = storePath(d, from.SHA256, from.Name)
 	if sum, err := hash(to); err == nil && sum == from.SHA256 {
 		return to, nil
 	}
@@ -138,6 +138,11 @@ func stage(d deployment.Dir, from deployment.Daemon) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(tmp) // on a full disk it takes what is left
+		}
+	}()
 	h := sha256.New()
 	if _, err := io.Copy(io.MultiWriter(out, h), in); err != nil {
 		_ = out.Close()

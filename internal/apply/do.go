@@ -64,7 +64,17 @@ func (s *Session) side(name string) (*sideState, *deployment.Inventory) {
 	return s.own, &s.want.Own
 }
 
+// wanted is what a side should be.
+func (s *Session) wanted(side *sideState) *deployment.Inventory {
+	if side == s.world {
+		return &s.want.World
+	}
+	return &s.want.Own
+}
+
 func (s *Session) host(side *sideState, want *deployment.Inventory, name string) (deployment.Host, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if h, ok := side.inventory.Host(name); ok {
 		return h, true
 	}
@@ -190,10 +200,7 @@ func (s *Session) enrolled(ctx context.Context) (map[string]api.Enrolled, error)
 }
 
 func (s *Session) enrolledOf(ctx context.Context, side *sideState) (map[string]api.Enrolled, error) {
-	want := &s.want.Own
-	if side == s.world {
-		want = &s.want.World
-	}
+	want := s.wanted(side)
 	out := map[string]api.Enrolled{}
 	for _, h := range side.inventory.Hosts {
 		if _, wanted := want.Host(h.Name); !wanted {
@@ -273,8 +280,12 @@ func (s *Session) poll(ctx context.Context, h deployment.Host, ok func(api.HostS
 
 // destroyHost removes a host that no roster has any more. A consensus key is never destroyed here.
 func (s *Session) destroyHost(ctx context.Context, side *sideState, h deployment.Host) error {
-	if head := side.rosters.State().Head; head != nil {
-		if _, member := head.Member(h.Name); member {
+	state := side.rosters.State()
+	if state.Fork {
+		return fmt.Errorf("host %q may be in the roster, which is forked", h.Name)
+	}
+	if state.Head != nil {
+		if _, member := state.Head.Member(h.Name); member {
 			return fmt.Errorf("host %q is still in the roster", h.Name)
 		}
 	}

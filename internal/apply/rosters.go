@@ -199,6 +199,10 @@ func (s *Session) adoptAll(ctx context.Context, side *sideState) error {
 			err = s.adopt(ctx, side, c, st)
 		}
 		c.Close()
+		var away *api.Unreachable
+		if _, wanted := s.wanted(side).Host(h.Name); !wanted && h.Role == roster.RoleSentry && errors.As(err, &away) {
+			continue // a dead sentry must be removable
+		}
 		if err != nil {
 			return fmt.Errorf("adopt the rosters of %q: %w", h.Name, err)
 		}
