@@ -3,6 +3,7 @@ package e2e
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -62,8 +63,8 @@ func armBesideAnother(t *testing.T, n *network) {
 
 func restoreAndArm(t *testing.T, n *network, backup string) {
 	n.does(t, "stop", "validator")
-	lost := filepath.Join(n.folder("validator"), "signing")
-	if err := os.RemoveAll(lost); err != nil {
+	was := filepath.Join(n.base, "elsewhere")
+	if err := os.Rename(filepath.Join(n.folder("validator"), "signing"), was); err != nil {
 		t.Fatal(err)
 	}
 	n.does(t, "start", "validator")
@@ -73,7 +74,12 @@ func restoreAndArm(t *testing.T, n *network, backup string) {
 		}
 		return nil
 	})
+	end := n.signElsewhere(t, was)
+	n.signs(t)
 	n.does(t, "key", "restore", backup, "--yes")
+	n.refuses(t, []string{"somebody signed with it"}, "key", "arm", "--yes")
+	n.signs(t)
+	end()
 	if st := n.host(t, "validator").Signing; st.State != "disarmed" {
 		t.Fatalf("the key is %s", st.State)
 	}
@@ -93,5 +99,49 @@ func restoreAndArm(t *testing.T, n *network, backup string) {
 		if comet.Signed(b.LastCommit, st.Address) {
 			t.Errorf("it signed height %d within its own watch", h)
 		}
+	}
+}
+
+// signElsewhere is the machine that everybody forgot: it has the key, its sign state and a node of its own.
+func (n *network) signElsewhere(t *testing.T, keys string) (end func()) {
+	t.Helper()
+	home := filepath.Join(keys, "home")
+	if out, err := exec.Command(practiced(), "init", "elsewhere", "--home", home).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	w1 := n.host(t, "w1")
+	for from, to := range map[string]string{
+		filepath.Join(keys, "consensus_key.json"):                    "config/priv_validator_key.json",
+		filepath.Join(keys, "consensus_state.json"):                  "data/priv_validator_state.json",
+		filepath.Join(n.folder("w1"), "home/config", "genesis.json"): "config/genesis.json",
+	} {
+		b, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(home, to), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	log, err := os.Create(filepath.Join(keys, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(practiced(), "start", "--home", home, "--p2p.laddr", "tcp://127.0.0.1:0", "--rpc.laddr", "tcp://127.0.0.1:0",
+		"--rpc.pprof_laddr", "", "--grpc.enable=false", "--minimum-gas-prices", "0uprac", "--p2p.persistent_peers", w1.Node.NodeID+"@"+w1.Listen.P2P)
+	c.Env = n.command().Env
+	c.Stdout, c.Stderr = log, log
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the end of the signer elsewhere:\n%s", tail(log.Name(), 16))
+		}
+	})
+	return func() {
+		_ = c.Process.Kill()
+		_ = c.Wait() // it was killed
+		_ = log.Close()
 	}
 }
