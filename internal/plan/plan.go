@@ -340,15 +340,27 @@ func (b *builder) silent(name string, o ObservedHost) string {
 		return fmt.Sprintf("%s is %s; it does not sign until 'pressenter start'", name, intended(o.Status.Intent))
 	case o.Status.Intent.Held:
 		return fmt.Sprintf("%s is %s", name, intended(o.Status.Intent))
-	case b.target.Signer.Holder == "":
-		return fmt.Sprintf("%s does not sign yet: the signer is retired first; apply again to assign it", name)
 	case o.Exists && o.Status.Signing.State == signing.Disarmed:
 		return fmt.Sprintf("%s does not sign: %s", name, o.Status.Signing.Reason)
-	case o.Exists && o.Status.Signing.State != "" && o.Status.Enrolled != nil &&
-		b.target.Signer.PubKey != roster.KeyOf(signer(o)):
+	case b.holdsOther(o):
 		return fmt.Sprintf("%s does not sign: it does not hold the deployment's consensus key; restore that with 'pressenter key restore'", name)
 	}
 	return ""
+}
+
+// holdsOther says whether a validator is without the deployment's consensus key: it holds another one, or will be born
+// with another.
+func (b *builder) holdsOther(o ObservedHost) bool {
+	if !o.Exists {
+		return b.haveKey() // a new host is born with a key of its own
+	}
+	return o.Status.Enrolled != nil && o.Status.Signing.State != "" && b.target.Signer.PubKey != roster.KeyOf(signer(o))
+}
+
+// haveKey says whether the deployment has a consensus key, which a host that is made now cannot hold.
+func (b *builder) haveKey() bool {
+	head := b.have.Own.Head
+	return head != nil && !head.Signer.PubKey.IsZero()
 }
 
 // signer is the consensus key that a host holds now.

@@ -276,8 +276,10 @@ func (s *sim) publishTarget(i int, w Want, want deployment.Inventory) error {
 		if err := s.publish(i, target); err != nil {
 			return err
 		}
-		if head != nil && head.Signer.Holder != "" && head.Signer.Holder != target.Signer.Holder {
-			break
+		if head != nil && head.Signer.Holder != "" && target.Signer.Holder == "" {
+			if err := s.pushAll(i); err != nil { // everybody acknowledges that the signer is retired
+				return err
+			}
 		}
 	}
 	return s.pushAll(i)

@@ -112,7 +112,7 @@ const unreadyNodeID = "0000000000000000000000000000000000000000"
 const maxGenerations = 3
 
 // forecast are the generations that publishing will take, as far as they can be told before hosts are enrolled; none
-// when the head is right. Retiring a signer is the last of them: everybody acknowledges that before anybody is assigned.
+// when the head is right.
 func forecast(s side, chain roster.Chain) []*roster.Roster {
 	known, admin := s.foreseen(), make(ed25519.PublicKey, ed25519.PublicKeySize)
 	var out []*roster.Roster
@@ -122,9 +122,6 @@ func forecast(s side, chain roster.Chain) []*roster.Roster {
 			break
 		}
 		out = append(out, t)
-		if head != nil && head.Signer.Holder != "" && head.Signer.Holder != t.Signer.Holder {
-			break
-		}
 		head = t
 	}
 	return out
