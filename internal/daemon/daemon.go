@@ -23,6 +23,9 @@ type Command struct {
 // timeout bounds one command: a daemon that asks a question that nobody answers must not hang an apply.
 const timeout = 2 * time.Minute
 
+// waitDelay is how long a process that the daemon left behind may keep its output open after the daemon has ended.
+const waitDelay = time.Second
+
 // maxOutput bounds what is kept of a command's output, in bytes.
 const maxOutput = 64 << 20
 
@@ -32,6 +35,7 @@ func (c Command) Run(ctx context.Context, args ...string) ([]byte, error) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, c.Binary, append(args, "--home", c.Home)...)
 	cmd.Env = Environment(c.Home)
+	cmd.WaitDelay = waitDelay
 	var stdout, stderr capped
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
