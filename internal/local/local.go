@@ -105,7 +105,27 @@ func (p Provider) Destroy(ctx context.Context, h deployment.Host, keep string) e
 			return fmt.Errorf("destroy host %q: keep its consensus key: %w", h.Name, err)
 		}
 	}
-	return os.RemoveAll(h.Folder)
+	return remove(h.Folder)
+}
+
+// remove removes a host's folder, what it knows of itself last: as long as anything is left it can be told what it was.
+func remove(folder string) error {
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == "agent" {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(folder, e.Name())); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(folder)
 }
 
 func keepSigning(from, to string) error {
