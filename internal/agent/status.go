@@ -28,11 +28,14 @@ func (k *keeper) status(ctx context.Context) api.HostStatus {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	k.mu.Lock()
-	h, v, trouble := k.host, k.verdict, k.trouble
+	h, v, trouble, unwritten := k.host, k.verdict, k.trouble, k.unwritten
 	k.mu.Unlock()
 	s := api.HostStatus{
 		Agent:  api.AgentStatus{PID: os.Getpid(), Version: k.Version, Since: k.started},
 		Roster: k.rosterStatus(), Intent: k.Folder.loadIntent(), Node: observeProcesses(k.Folder, k.runner),
+	}
+	if unwritten != nil {
+		s.Intent = *unwritten
 	}
 	if self, err := process.Self(); err == nil {
 		if u, err := self.Usage(); err == nil {

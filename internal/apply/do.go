@@ -46,6 +46,10 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 	case plan.HealFork:
 		return s.heal(ctx, side)
 	case plan.SyncRoster:
+		// Whoever is told that this roster is the newest may start a node by it: ask everybody first.
+		if err := s.adoptReachable(ctx, side); err != nil {
+			return err
+		}
 		return s.push(ctx, side, h)
 	case plan.RestartNode:
 		return s.restart(ctx, side, h)

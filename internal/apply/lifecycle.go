@@ -157,8 +157,10 @@ func (s *Session) Start(ctx context.Context, targets []Target, report func(Targe
 	if err := s.each(ctx, all, func(ctx context.Context, t Target) error { return s.Provider.StartAgent(ctx, t.Host) }); err != nil {
 		return err
 	}
-	if _, err := s.Plan(ctx); err != nil { // adopts the newest roster before anything may start
-		return err
+	for _, side := range []*sideState{s.world, s.own} { // the newest roster, before anything may start
+		if err := s.adoptReachable(ctx, side); err != nil {
+			return err
+		}
 	}
 	return s.each(ctx, targets, func(ctx context.Context, t Target) error {
 		err := s.intend(ctx, t, api.Intent{By: s.Who})

@@ -213,6 +213,23 @@ func (s *Session) adoptAll(ctx context.Context, side *sideState) error {
 	return nil
 }
 
+// adoptReachable learns what those hosts know of the roster that answer. No plan is needed for it, so that a deployment
+// whose config cannot be planned now still starts.
+func (s *Session) adoptReachable(ctx context.Context, side *sideState) error {
+	for _, h := range side.inventory.Hosts {
+		c := s.Provider.Client(h)
+		st, err := c.Status(ctx)
+		if err == nil {
+			err = s.adopt(ctx, side, c, st)
+		}
+		c.Close()
+		if away := (*api.Unreachable)(nil); err != nil && !errors.As(err, &away) {
+			return fmt.Errorf("adopt the rosters of %q: %w", h.Name, err)
+		}
+	}
+	return nil
+}
+
 // acknowledged waits until the host's files and processes follow the head, or it says why it will not.
 func (s *Session) acknowledged(ctx context.Context, side *sideState, h deployment.Host) error {
 	state := side.rosters.State()
