@@ -173,14 +173,20 @@ func (n *network) finish(t *testing.T, m *memory) {
 func TestCrashAnywhere(t *testing.T) {
 	need(t)
 	t.Parallel()
-	rounds := 6
+	networks := 1
 	if *soak {
-		rounds = 60
+		networks = 20
 	}
 	random := rand.New(rand.NewPCG(*seed, 1))
+	for i := range networks {
+		t.Run(fmt.Sprint(i), func(t *testing.T) { crashAnywhere(t, random) })
+	}
+}
+
+func crashAnywhere(t *testing.T, random *rand.Rand) {
 	n := newNetwork(t, "net")
 	var memory memory
-	for range rounds {
+	for range 6 {
 		after := time.Duration(random.Int64N(int64(2 * time.Second)))
 		if n.applyKilled(t, after) {
 			break

@@ -121,7 +121,7 @@ func TestDiskFull(t *testing.T) {
 		{"while the daemon is staged", daemon.Size() / 2},
 		{"while hosts are made", 64 << 10},
 	} {
-		leave(t, disk, filler, c.room)
+		fillUp(t, disk, filler, c.room)
 		s := n.runs(t, "apply", "--yes")
 		if s.code == 0 || !s.has("disk is full") {
 			t.Fatalf("%s: %v", c.when, s)
@@ -139,8 +139,8 @@ func TestDiskFull(t *testing.T) {
 	n.allKnown(t)
 }
 
-// leave fills a disk until only so much is left.
-func leave(t *testing.T, disk, filler string, room int64) {
+// fillUp fills a disk until only so much room is left.
+func fillUp(t *testing.T, disk, filler string, room int64) {
 	t.Helper()
 	f, err := os.Create(filler)
 	if err != nil {
