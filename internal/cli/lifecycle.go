@@ -11,25 +11,17 @@ import (
 )
 
 // open locks a deployment that exists.
-func (g *global) open() (*apply.Session, error) {
-	s, err := g.session()
-	if err != nil {
-		return nil, err
-	}
-	if err := s.Open(); err != nil {
-		s.Close()
-		return nil, err
-	}
-	return s, nil
-}
+func (g *global) open() (*apply.Session, error) { return g.begin((*apply.Session).Open) }
 
 // look opens a deployment without its lock, for what must not wait for an apply: a person who says stop.
-func (g *global) look() (*apply.Session, error) {
+func (g *global) look() (*apply.Session, error) { return g.begin((*apply.Session).Read) }
+
+func (g *global) begin(how func(*apply.Session) error) (*apply.Session, error) {
 	s, err := g.session()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Read(); err != nil {
+	if err := how(s); err != nil {
 		s.Close()
 		return nil, err
 	}
