@@ -21,12 +21,14 @@ const module = "github.com/pressenter/pressenter/"
 var layers = [][]string{
 	{
 		"internal/atomicfile", "internal/comet", "internal/config", "internal/daemon", "internal/health", "internal/p2p",
-		"internal/process", "internal/roster",
+		"internal/process", "internal/roster", "internal/tunnel",
 	},
 	{
-		"internal/api", "internal/genesis", "internal/hiding", "internal/keyring", "internal/node", "internal/rosterdir",
-		"internal/signing", "internal/supervisor",
+		"internal/access", "internal/api", "internal/genesis", "internal/hiding", "internal/keyring", "internal/node", "internal/rosterdir",
+		"internal/relay", "internal/signing", "internal/supervisor", "internal/vpncloud", "internal/wireguard",
 	},
+	{"internal/invite", "internal/mesh"},
+	{"internal/meshrun"},
 	{"internal/agent", "internal/deployment"},
 	{"internal/local", "internal/plan"},
 	{"internal/apply", "internal/doctor", "internal/status"},
@@ -66,6 +68,8 @@ var only = map[string]string{
 	"filippo.io/age":                "internal/keyring",
 	"github.com/cometbft/cometbft/": "internal/p2p",
 	"github.com/goccy/go-yaml":      "internal/config",
+	"golang.zx2c4.com/":             "internal/wireguard",
+	"gvisor.dev/":                   "internal/wireguard",
 }
 
 // never are libraries that no package reaches: the chain application and a node's inner parts are other programs.

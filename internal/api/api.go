@@ -44,6 +44,8 @@ type EnrollRequest struct {
 	Listen     Listen `json:"listen"`
 	// BackupTo is the age recipient that a consensus key born here is sealed to at once.
 	BackupTo string `json:"backup_to"`
+	// MeshDriver is the mesh that the host's keys are born for; empty: none.
+	MeshDriver string `json:"mesh_driver,omitempty"`
 }
 
 // Listen holds the host's own addresses, host:port. They are known to the host and the operator and are in no roster.
@@ -51,6 +53,10 @@ type Listen struct {
 	P2P     string `json:"p2p"`
 	RPC     string `json:"rpc"`
 	PrivVal string `json:"privval,omitempty"`
+	// Mesh is where the tunnel takes UDP; port 0 for a host that dials out only.
+	Mesh string `json:"mesh,omitempty"`
+	// Relay is where the host relays, TCP; empty: it does not.
+	Relay string `json:"relay,omitempty"`
 }
 
 // Enrolled is the public half of what was born on a host.
@@ -58,6 +64,8 @@ type Enrolled struct {
 	Name      string `json:"name"`
 	Identity  []byte `json:"identity"` // ed25519 public key
 	NodeID    string `json:"node_id"`
+	MeshKey   []byte `json:"mesh_key,omitempty"`  // X25519 public key; empty where the host is in no mesh
+	MeshTLS   []byte `json:"mesh_tls,omitempty"`  // ed25519 public key, for relays
 	Consensus []byte `json:"consensus,omitempty"` // ed25519 public key, of validators
 	// Backup is the consensus key sealed to EnrollRequest.BackupTo; empty where the host has none.
 	Backup []byte `json:"backup,omitempty"`
@@ -109,6 +117,7 @@ type HostStatus struct {
 	Intent      Intent        `json:"intent"`
 	Signing     SigningStatus `json:"signing"`
 	Node        NodeStatus    `json:"node"`
+	Mesh        *MeshStatus   `json:"mesh,omitempty"` // nil where there is none
 	// Reason says why the agent wants the node up or down.
 	Reason   string           `json:"reason,omitempty"`
 	Findings []health.Finding `json:"findings,omitempty"`

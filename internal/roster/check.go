@@ -90,6 +90,9 @@ func (r *Roster) Check() error {
 	r.checkLineage(p)
 	r.checkAdmins(p)
 	r.Chain.check(p)
+	if d := r.MeshDriver; d != "" && d != MeshWireGuard && d != MeshVpnCloud {
+		p.addf("unknown mesh driver %q", d)
+	}
 	r.checkMembers(p)
 	r.checkTombstones(p)
 	r.checkSigner(p)
@@ -191,9 +194,7 @@ func (r *Roster) checkMembers(p *problems) {
 		if set(m.Endpoint) && !isEndpoint(m.Endpoint) {
 			p.addf("member %q: endpoint %q is not host:port", m.Name, m.Endpoint)
 		}
-		if set(m.MeshAddress) && !isMeshAddress(m.MeshAddress) {
-			p.addf("member %q: mesh address %q is not a private address", m.Name, m.MeshAddress)
-		}
+		m.checkMesh(p, r.MeshDriver)
 		if m.Since < 1 || m.Since > r.Generation || m.Restart > r.Generation {
 			p.addf("member %q comes from a later generation", m.Name)
 		}
@@ -202,13 +203,15 @@ func (r *Roster) checkMembers(p *problems) {
 	for _, field := range []func(Member) string{
 		func(m Member) string { return m.NodeID },
 		func(m Member) string { return m.Endpoint },
-		func(m Member) string { return m.MeshAddress },
+		func(m Member) string { return m.Mesh.Endpoint },
+		func(m Member) string { return m.Mesh.Relay },
 	} {
 		values := slices.DeleteFunc(mapped(r.Members, field), func(s string) bool { return s == "" })
 		unique = unique || repeated(values, func(s string) string { return s })
 	}
+	unique = unique || repeated(r.meshKeys(), func(k Key) Key { return k })
 	if unique {
-		p.addf("two members share a name, identity, node id, endpoint or mesh address")
+		p.addf("two members share a name, identity, node id, endpoint or mesh key")
 	}
 }
 
@@ -295,13 +298,6 @@ func allNumeric(host string) bool {
 	last := host[strings.LastIndexByte(host, '.')+1:]
 	_, err := strconv.ParseUint(last, 0, 64)
 	return err == nil
-}
-
-// isMeshAddress reports whether s is a private address. A hidden host's public
-// address has no place in a roster.
-func isMeshAddress(s string) bool {
-	a, err := netip.ParseAddr(s)
-	return err == nil && a.String() == s && a.Zone() == "" && !a.Is4In6() && a.IsPrivate()
 }
 
 // repeated reports whether two elements of s have the same key.

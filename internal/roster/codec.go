@@ -12,8 +12,8 @@ import (
 
 // Sizes of what Parse and DecodeEnvelope read.
 const (
-	MaxPayload  = 700 << 10
-	MaxEnvelope = 1 << 20
+	MaxPayload  = 2 << 20
+	MaxEnvelope = 3 << 20
 )
 
 // envelopeVersion is the version of the envelope and of the signature scheme

@@ -21,7 +21,7 @@ func full() *Roster {
 	_, _, g3 := deployment()
 	r := next(g3, func(r *Roster) {
 		r.Remove("s2")
-		r.at("s1").MeshAddress = "fd00::1"
+		r.at("s1").Mesh.Next, r.at("s1").Mesh.Relay = pub("wg s1 next"), "192.0.2.1:443"
 		r.at("s1").Restart = 4
 		r.at("s1").Endpoint = "[2001:db8::1]:26656"
 		r.Members = append(r.Members, Member{Name: "g1", Role: RoleGenesisValidator, Identity: pub("host g1"), Since: 4})
@@ -205,7 +205,8 @@ func TestLargest(t *testing.T) {
 		for i := range MaxMembers {
 			m := member(name(i), RoleGenesisValidator, 1<<64-1)
 			m.Endpoint, m.Restart = long(i), 1<<64-1
-			m.MeshAddress = fmt.Sprintf("fdaa:aaaa:aaaa:aaaa:aaaa:aaaa:aaaa:%x", i+0x1000)
+			m.Role = RoleSentry
+			m.Mesh = Mesh{pub("wg" + name(i)), pub("next" + name(i)), pub("tls" + name(i)), long(i), long(i)}
 			r.Members = append(r.Members, m)
 		}
 		for i := range MaxTombstones {

@@ -16,6 +16,9 @@ func Diff(a, b *Roster) []string {
 	var d diff
 	d.admins(a, b)
 	d.chain(a.Chain, b.Chain)
+	if a.MeshDriver != b.MeshDriver {
+		d.addf("sets mesh driver to %s", quoteEmpty(b.MeshDriver))
+	}
 	d.members(a, b)
 	d.signer(a.Signer, b.Signer)
 	d.peers(a.Peers, b.Peers)
@@ -86,12 +89,16 @@ func (d *diff) members(a, b *Roster) {
 		x, ok := a.MemberByIdentity(y.Identity)
 		if !ok {
 			d.addf("admits %s (%s)", y.Name, y.Role)
-			x = Member{Restart: y.Restart, NodeID: y.NodeID, Endpoint: y.Endpoint, MeshAddress: y.MeshAddress}
+			x = Member{Restart: y.Restart, NodeID: y.NodeID, Endpoint: y.Endpoint, Mesh: y.Mesh}
 		}
 		for _, f := range []struct{ what, was, is string }{
 			{"node id", x.NodeID, y.NodeID},
 			{"endpoint", x.Endpoint, y.Endpoint},
-			{"mesh address", x.MeshAddress, y.MeshAddress},
+			{"mesh key", keyWord(x.Mesh.Key), keyWord(y.Mesh.Key)},
+			{"next mesh key", keyWord(x.Mesh.Next), keyWord(y.Mesh.Next)},
+			{"relay key", keyWord(x.Mesh.TLS), keyWord(y.Mesh.TLS)},
+			{"mesh endpoint", x.Mesh.Endpoint, y.Mesh.Endpoint},
+			{"relay port", x.Mesh.Relay, y.Mesh.Relay},
 		} {
 			if f.was != f.is {
 				d.addf("sets %s of %s to %s", f.what, y.Name, quoteEmpty(f.is))
@@ -144,6 +151,13 @@ func hashWord(h Hash) string {
 		return ""
 	}
 	return h.Short()
+}
+
+func keyWord(k Key) string {
+	if k.IsZero() {
+		return ""
+	}
+	return k.String()[:12]
 }
 
 func quoteEmpty(s string) string {

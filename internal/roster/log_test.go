@@ -177,7 +177,7 @@ func TestHealContradictions(t *testing.T) {
 		}, "s1 s2 v1 v2"},
 		{"two roles", func(r *Roster) { admit(r, s3) }, func(r *Roster) {
 			m := s3
-			m.Role = RoleGenesisValidator
+			m.Role, m.Mesh = RoleGenesisValidator, Mesh{}
 			admit(r, m)
 		}, "s1 s2 v1 v2"},
 		{"node id of two hosts", func(r *Roster) { admit(r, s3) }, func(r *Roster) {

@@ -122,8 +122,8 @@ func mergeMember(r *Roster, m Member) {
 		if o.Endpoint == m.Endpoint {
 			m.Endpoint = "" // a later generation can set it again
 		}
-		if o.MeshAddress == m.MeshAddress {
-			m.MeshAddress = ""
+		if o.Mesh.overlaps(m.Mesh) {
+			m.Mesh = Mesh{} // enrolling it again brings it back
 		}
 	}
 	r.Members = append(r.Members, m)

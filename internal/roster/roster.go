@@ -22,7 +22,7 @@ const FormatVersion = 1
 
 // What one roster may hold. The largest roster of all fits in an envelope.
 const (
-	MaxMembers    = 500
+	MaxMembers    = 1000
 	MaxAdmins     = 16
 	MaxTombstones = 1500
 	MaxPeers      = 128
@@ -67,6 +67,7 @@ type Roster struct {
 	Parents    []Hash      `json:"parents"` // none in generation 1, else one; several heal a fork
 	Admins     []Admin     `json:"admins"`
 	Chain      Chain       `json:"chain"`
+	MeshDriver string      `json:"mesh_driver,omitempty"` // wireguard or vpncloud; empty: no mesh
 	Members    []Member    `json:"members"`
 	Tombstones []Tombstone `json:"tombstones"`
 	Signer     Assignment  `json:"signer"`
@@ -112,14 +113,14 @@ func (c Chain) Binary(platform string) (Hash, bool) {
 // change, NodeID only from empty; a host that changes in one of these is a new
 // member, and the old one leaves a tombstone.
 type Member struct {
-	Name        string `json:"name"`
-	Role        Role   `json:"role"`
-	Identity    Key    `json:"identity"`               // of the host, born on it
-	NodeID      string `json:"node_id,omitempty"`      // CometBFT's, 40 hex digits; empty until enrolled
-	Endpoint    string `json:"endpoint,omitempty"`     // public p2p host:port; always empty for a validator
-	MeshAddress string `json:"mesh_address,omitempty"` // private address inside the mesh; reserved
-	Restart     uint64 `json:"restart,omitempty"`      // newest generation that restarts the node for its configuration
-	Since       uint64 `json:"since"`                  // generation that admitted it
+	Name     string `json:"name"`
+	Role     Role   `json:"role"`
+	Identity Key    `json:"identity"`           // of the host, born on it
+	NodeID   string `json:"node_id,omitempty"`  // CometBFT's, 40 hex digits; empty until enrolled
+	Endpoint string `json:"endpoint,omitempty"` // public p2p host:port; always empty for a validator
+	Mesh     Mesh   `json:"mesh,omitzero"`
+	Restart  uint64 `json:"restart,omitempty"` // newest generation that restarts the node for its configuration
+	Since    uint64 `json:"since"`             // generation that admitted it
 }
 
 // Tombstone is a member that was removed. Its identity and its node id never
@@ -199,10 +200,13 @@ func (r *Roster) Can(k Key, c Capability) bool {
 	return false
 }
 
-// Enrolled reports whether every member's node id is known. Nodes start only
-// then, so that no node ever runs without the peers that hide it.
+// Enrolled reports whether every member's node id, and its mesh key where there
+// is a mesh, is known. Nodes start only then, so that no node ever runs without
+// the peers that hide it.
 func (r *Roster) Enrolled() bool {
-	return !slices.ContainsFunc(r.Members, func(m Member) bool { return m.NodeID == "" })
+	return !slices.ContainsFunc(r.Members, func(m Member) bool {
+		return m.NodeID == "" || r.MeshDriver != "" && !m.Mesh.inMesh()
+	})
 }
 
 // Clone returns a deep copy in canonical order, with no nil lists.

@@ -37,10 +37,12 @@ var testChain = Chain{
 // first returns a generation 1 with two admins: alice may do all, bob only
 // sign.
 func first() *Roster {
-	return New("hub-1", []Admin{
+	r := New("hub-1", []Admin{
 		{Name: "alice", Key: pub("alice"), Capabilities: AllCapabilities()},
 		{Name: "bob", Key: pub("bob"), Capabilities: []Capability{CapRoster}},
 	}, testChain)
+	r.MeshDriver = MeshWireGuard
+	return r
 }
 
 // member returns an enrolled member.
@@ -48,6 +50,12 @@ func member(name string, role Role, since uint64) Member {
 	m := Member{Name: name, Role: role, Identity: pub("host " + name), NodeID: nodeID(name), Since: since}
 	if role != RoleValidator {
 		m.Endpoint = name + ".example.org:26656"
+	}
+	if role != RoleGenesisValidator {
+		m.Mesh = Mesh{Key: pub("wg " + name), TLS: pub("tls " + name)}
+	}
+	if role == RoleSentry {
+		m.Mesh.Endpoint = name + ".example.org:51820"
 	}
 	return m
 }
@@ -228,6 +236,12 @@ func TestSuccession(t *testing.T) {
 			r.Signer.Holder = "v1"
 		}, want: ErrInvalid},
 
+		{name: "announce the next mesh key", change: func(r *Roster) { r.at("s1").Mesh.Next = pub("wg s1 next") }},
+		{name: "change the mesh key at once", change: func(r *Roster) { r.at("s1").Mesh.Key = pub("wg s1 next") }, want: ErrInvalid},
+		{name: "change the relay key", change: func(r *Roster) { r.at("s1").Mesh.TLS = pub("tls s1 next") }, want: ErrInvalid},
+		{name: "move in the underlay", change: func(r *Roster) { r.at("s1").Mesh.Endpoint = "192.0.2.9:51820" }},
+		{name: "leave the mesh", change: func(r *Roster) { r.at("s1").Mesh = Mesh{} }},
+
 		{name: "add admin", change: func(r *Roster) { r.Admins = append(r.Admins, carol) }},
 		{name: "add admin, by bob", change: func(r *Roster) { r.Admins = append(r.Admins, carol) }, by: []string{"bob"}, want: ErrForged},
 		{name: "add admin, by carol too", change: func(r *Roster) { r.Admins = append(r.Admins, carol) }, by: []string{"alice", "carol"}, want: ErrForged},
@@ -291,44 +305,53 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, change := range map[string]func(*Roster){
-		"validator has an endpoint":  func(r *Roster) { r.at("v1").Endpoint = "192.0.2.1:26656" },
-		"validator's address a peer": func(r *Roster) { r.Peers = []string{nodeID("v1") + "@192.0.2.1:26656"} },
-		"public mesh address":        func(r *Roster) { r.at("v1").MeshAddress = "192.0.2.1" },
-		"cosigner":                   func(r *Roster) { r.at("s1").Role = "cosigner" },
-		"no role":                    func(r *Roster) { r.at("s1").Role = "" },
-		"name leaves its folder":     func(r *Roster) { r.at("s1").Name = "../s1" },
-		"name is long":               func(r *Roster) { r.at("s1").Name = fmt.Sprintf("%064d", 0) },
-		"upper-case node id":         func(r *Roster) { r.at("s1").NodeID = "A" + nodeID("s1")[1:] },
-		"short node id":              func(r *Roster) { r.at("s1").NodeID = "ab" },
-		"no identity":                func(r *Roster) { r.at("s1").Identity = Key{} },
-		"same name":                  func(r *Roster) { r.at("s1").Name = "s2" },
-		"same identity":              func(r *Roster) { r.at("s1").Identity = pub("host s2") },
-		"same node id":               func(r *Roster) { r.at("s1").NodeID = nodeID("s2") },
-		"same endpoint":              func(r *Roster) { r.at("s1").Endpoint = r.at("s2").Endpoint },
-		"from the future":            func(r *Roster) { r.at("s1").Since = 99 },
-		"host is an admin":           func(r *Roster) { r.Admins[0].Key = pub("host s1") },
-		"no admin at all":            func(r *Roster) { r.Admins = nil },
-		"nobody may change admins":   func(r *Roster) { r.Admins = r.Admins[1:] },
-		"unknown capability":         func(r *Roster) { r.Admins[0].Capabilities = append(AllCapabilities(), "spend") },
-		"capability twice":           func(r *Roster) { r.Admins[0].Capabilities = append(AllCapabilities(), CapArm) },
-		"same admin key":             func(r *Roster) { r.Admins[1].Key = r.Admins[0].Key },
-		"daemon leaves its folder":   func(r *Roster) { r.Chain.Daemon = "../sh" },
-		"daemon is a dot":            func(r *Roster) { r.Chain.Daemon = "." },
-		"gas price breaks out":       func(r *Roster) { r.Chain.MinGasPrice = "1stake\"\nx=1" },
-		"gas price is negative":      func(r *Roster) { r.Chain.MinGasPrice = "-1stake" },
-		"no chain":                   func(r *Roster) { r.Chain.ID = "" },
-		"platform twice":             func(r *Roster) { r.Chain.Binaries = append(r.Chain.Binaries, r.Chain.Binaries[0]) },
-		"binary without digest":      func(r *Roster) { r.Chain.Binaries[0].SHA256 = Hash{} },
-		"block time":                 func(r *Roster) { r.Chain.BlockTime = -1 },
-		"holder without key":         func(r *Roster) { r.Signer.PubKey = Key{} },
-		"holder without epoch":       func(r *Roster) { r.Signer.Epoch = 0 },
-		"peer without id":            func(r *Roster) { r.Peers = []string{"192.0.2.1:26656"} },
-		"peer twice":                 func(r *Roster) { r.Peers = []string{nodeID("p") + "@a.b:1", nodeID("p") + "@a.b:1"} },
-		"too many peers":             func(r *Roster) { r.Peers = make([]string, MaxPeers+1) },
-		"parent twice":               func(r *Roster) { r.Parents = append(r.Parents, r.Parents[0]) },
-		"parent zero":                func(r *Roster) { r.Parents = []Hash{{}} },
-		"no parent":                  func(r *Roster) { r.Parents = nil },
-		"newer format":               func(r *Roster) { r.Format = 2 },
+		"validator has an endpoint":       func(r *Roster) { r.at("v1").Endpoint = "192.0.2.1:26656" },
+		"validator's address a peer":      func(r *Roster) { r.Peers = []string{nodeID("v1") + "@192.0.2.1:26656"} },
+		"mesh key is the next of another": func(r *Roster) { r.at("v1").Mesh.Next = r.at("s1").Mesh.Key },
+		"mesh of the open":                func(r *Roster) { r.at("s1").Role = RoleGenesisValidator },
+		"mesh without a driver":           func(r *Roster) { r.MeshDriver = "" },
+		"unknown mesh driver":             func(r *Roster) { r.MeshDriver = "carrier pigeon" },
+		"validator listens":               func(r *Roster) { r.at("v1").Mesh.Endpoint = "192.0.2.7:51820" },
+		"validator relays":                func(r *Roster) { r.at("v1").Mesh.Relay = "192.0.2.7:443" },
+		"mesh key of another":             func(r *Roster) { r.at("v1").Mesh.Key = r.at("s1").Mesh.TLS },
+		"mesh without a key":              func(r *Roster) { r.at("v1").Mesh.Key = Key{} },
+		"mesh without a relay key":        func(r *Roster) { r.at("v1").Mesh.TLS = Key{} },
+		"mesh endpoint is no place":       func(r *Roster) { r.at("s1").Mesh.Endpoint = "here" },
+		"cosigner":                        func(r *Roster) { r.at("s1").Role = "cosigner" },
+		"no role":                         func(r *Roster) { r.at("s1").Role = "" },
+		"name leaves its folder":          func(r *Roster) { r.at("s1").Name = "../s1" },
+		"name is long":                    func(r *Roster) { r.at("s1").Name = fmt.Sprintf("%064d", 0) },
+		"upper-case node id":              func(r *Roster) { r.at("s1").NodeID = "A" + nodeID("s1")[1:] },
+		"short node id":                   func(r *Roster) { r.at("s1").NodeID = "ab" },
+		"no identity":                     func(r *Roster) { r.at("s1").Identity = Key{} },
+		"same name":                       func(r *Roster) { r.at("s1").Name = "s2" },
+		"same identity":                   func(r *Roster) { r.at("s1").Identity = pub("host s2") },
+		"same node id":                    func(r *Roster) { r.at("s1").NodeID = nodeID("s2") },
+		"same endpoint":                   func(r *Roster) { r.at("s1").Endpoint = r.at("s2").Endpoint },
+		"from the future":                 func(r *Roster) { r.at("s1").Since = 99 },
+		"host is an admin":                func(r *Roster) { r.Admins[0].Key = pub("host s1") },
+		"no admin at all":                 func(r *Roster) { r.Admins = nil },
+		"nobody may change admins":        func(r *Roster) { r.Admins = r.Admins[1:] },
+		"unknown capability":              func(r *Roster) { r.Admins[0].Capabilities = append(AllCapabilities(), "spend") },
+		"capability twice":                func(r *Roster) { r.Admins[0].Capabilities = append(AllCapabilities(), CapArm) },
+		"same admin key":                  func(r *Roster) { r.Admins[1].Key = r.Admins[0].Key },
+		"daemon leaves its folder":        func(r *Roster) { r.Chain.Daemon = "../sh" },
+		"daemon is a dot":                 func(r *Roster) { r.Chain.Daemon = "." },
+		"gas price breaks out":            func(r *Roster) { r.Chain.MinGasPrice = "1stake\"\nx=1" },
+		"gas price is negative":           func(r *Roster) { r.Chain.MinGasPrice = "-1stake" },
+		"no chain":                        func(r *Roster) { r.Chain.ID = "" },
+		"platform twice":                  func(r *Roster) { r.Chain.Binaries = append(r.Chain.Binaries, r.Chain.Binaries[0]) },
+		"binary without digest":           func(r *Roster) { r.Chain.Binaries[0].SHA256 = Hash{} },
+		"block time":                      func(r *Roster) { r.Chain.BlockTime = -1 },
+		"holder without key":              func(r *Roster) { r.Signer.PubKey = Key{} },
+		"holder without epoch":            func(r *Roster) { r.Signer.Epoch = 0 },
+		"peer without id":                 func(r *Roster) { r.Peers = []string{"192.0.2.1:26656"} },
+		"peer twice":                      func(r *Roster) { r.Peers = []string{nodeID("p") + "@a.b:1", nodeID("p") + "@a.b:1"} },
+		"too many peers":                  func(r *Roster) { r.Peers = make([]string, MaxPeers+1) },
+		"parent twice":                    func(r *Roster) { r.Parents = append(r.Parents, r.Parents[0]) },
+		"parent zero":                     func(r *Roster) { r.Parents = []Hash{{}} },
+		"no parent":                       func(r *Roster) { r.Parents = nil },
+		"newer format":                    func(r *Roster) { r.Format = 2 },
 	} {
 		r := g3.Clone()
 		change(r)

@@ -48,6 +48,7 @@ func checkOnce[T comparable](p *problems, what string, v T, old []T) {
 // checkMemberStep holds what never changes in a member.
 func checkMemberStep(p *problems, r *Roster, m Member, parents []*Roster) {
 	var since []uint64
+	var keys, tls []Key
 	restart := uint64(0)
 	for _, old := range parents {
 		was, ok := old.MemberByIdentity(m.Identity)
@@ -59,12 +60,18 @@ func checkMemberStep(p *problems, r *Roster, m Member, parents []*Roster) {
 		if was.Name != m.Name || was.Role != m.Role {
 			p.addf("member %q was %q, a %s", m.Name, was.Name, was.Role)
 		}
+		keys, tls = append(keys, was.Mesh.Key, was.Mesh.Next), append(tls, was.Mesh.TLS)
 		if was.NodeID != "" && was.NodeID != m.NodeID {
 			p.addf("member %q changes its node id", m.Name)
 		}
 	}
 	if len(since) == 0 {
 		since = []uint64{r.Generation}
+	}
+	if m.Mesh.inMesh() {
+		// A host changes its key by announcing the next one first: whoever holds either generation knows both.
+		checkOnce(p, fmt.Sprintf("mesh key of %q", m.Name), m.Mesh.Key, keys)
+		checkOnce(p, fmt.Sprintf("relay key of %q", m.Name), m.Mesh.TLS, tls)
 	}
 	if !slices.Contains(since, m.Since) {
 		p.addf("member %q is said to be of generation %d", m.Name, m.Since)
