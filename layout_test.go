@@ -20,7 +20,7 @@ const module = "github.com/pressenter/pressenter/"
 // list, calls go up it.
 var layers = [][]string{
 	{
-		"internal/atomicfile", "internal/comet", "internal/config", "internal/daemon", "internal/health", "internal/p2p",
+		"internal/atomicfile", "internal/comet", "internal/croc", "internal/netlab", "internal/share", "internal/vmlab", "internal/config", "internal/daemon", "internal/health", "internal/p2p",
 		"internal/process", "internal/roster", "internal/tunnel",
 	},
 	{
@@ -33,7 +33,7 @@ var layers = [][]string{
 	{"internal/local", "internal/plan"},
 	{"internal/apply", "internal/doctor", "internal/status"},
 	{"internal/cli"},
-	{"cmd/pressenter", "bench", "e2e"},
+	{"cmd/pressenter", "bench", "bench/mesh", "e2e", "e2e/vmguest"},
 }
 
 // walls are packages that must not be reached, even through others.

@@ -84,21 +84,29 @@ func (m Member) checkMesh(p *problems, driver string) {
 	}
 }
 
-// MeshPrefix returns the deployment's network inside the mesh, an IPv6 unique local /48 (RFC 4193) that follows from
+// MeshNetwork returns a deployment's network inside the mesh, an IPv6 unique local /48 (RFC 4193) that follows from
 // the deployment's id.
-func (r *Roster) MeshPrefix() netip.Prefix {
-	id := r.DeploymentID()
-	sum := sha256.Sum256(append([]byte("pressenter mesh network\x00"), id[:]...))
+func MeshNetwork(deployment Hash) netip.Prefix {
+	sum := sha256.Sum256(append([]byte("pressenter mesh network\x00"), deployment[:]...))
 	a := [16]byte{0: 0xfd}
 	copy(a[1:6], sum[:])
 	return netip.PrefixFrom(netip.AddrFrom16(a), 48)
 }
 
-// MeshAddress returns the address inside the mesh of the member with that identity. It follows from the identity alone,
-// so it outlives keys, names and moves; that two of a thousand members meet has a chance of 10^-14.
-func (r *Roster) MeshAddress(identity Key) netip.Addr {
-	a := r.MeshPrefix().Addr().As16()
+// MeshAddress returns the address inside the mesh of the host with that identity. It follows from the identity alone, so
+// it outlives keys, names and moves; that two of a thousand members meet has a chance of 10^-14.
+func MeshAddress(deployment Hash, identity Key) netip.Addr {
+	a := MeshNetwork(deployment).Addr().As16()
 	sum := sha256.Sum256(append([]byte("pressenter mesh host\x00"), identity[:]...))
 	copy(a[8:], sum[:])
 	return netip.AddrFrom16(a)
 }
+
+// MeshAddress returns the address inside the mesh of the member with that identity.
+func (r *Roster) MeshAddress(identity Key) netip.Addr { return MeshAddress(r.DeploymentID(), identity) }
+
+// InMesh reports whether the member is in the deployment's mesh.
+func (m Member) InMesh() bool { return m.Mesh.inMesh() }
+
+// Hidden reports whether nobody may be told where the member is.
+func (m Member) Hidden() bool { return m.Role == RoleValidator }

@@ -16,16 +16,16 @@ func TestMeshAddress(t *testing.T) {
 	if is := later.MeshAddress(s1.Identity); is != was || g1.MeshAddress(s1.Identity) != was {
 		t.Errorf("address %v became %v", was, is)
 	}
-	if !was.IsPrivate() || !g3.MeshPrefix().Contains(was) || !was.Is6() {
-		t.Errorf("%v is not in %v", was, g3.MeshPrefix())
+	if !was.IsPrivate() || !MeshNetwork(g3.ID).Contains(was) || !was.Is6() {
+		t.Errorf("%v is not in %v", was, MeshNetwork(g3.ID))
 	}
 	if other := g3.MeshAddress(g3.at("s2").Identity); other == was {
 		t.Errorf("two hosts have %v", was)
 	}
 	elsewhere := first()
 	elsewhere.Deployment = "hub-2"
-	if elsewhere.MeshPrefix() == g1.MeshPrefix() {
-		t.Errorf("two deployments have %v", g1.MeshPrefix())
+	if MeshNetwork(elsewhere.DeploymentID()) == MeshNetwork(g3.ID) {
+		t.Errorf("two deployments have %v", MeshNetwork(g3.ID))
 	}
 }
 
