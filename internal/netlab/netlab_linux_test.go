@@ -1,0 +1,313 @@
+package netlab
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// count pings a few times and tells how many had no answer.
+func count(t *testing.T, from *Namespace, to netip.AddrPort, size, pings int) (lost int) {
+	t.Helper()
+	const every = 2 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(pings)*every)
+	defer cancel()
+	p, err := from.Ping(ctx, to, PingOptions{Every: every, Size: size, Grace: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Sent() == 0 {
+		t.Fatal("nothing was sent")
+	}
+	if p.Lost() != 0 && p.Lost() != p.Sent() {
+		t.Logf("%d of %d were lost", p.Lost(), p.Sent())
+	}
+	return p.Lost() * pings / p.Sent()
+}
+
+func reaches(t *testing.T, from *Namespace, to netip.AddrPort) bool {
+	t.Helper()
+	return count(t, from, to, 8, 10) == 0
+}
+
+func TestHostsReachEachOther(t *testing.T) {
+	internet := New(t).Internet()
+	a, b := internet.Host("a"), internet.Host("b")
+	port := b.Echo()
+	for _, to := range []netip.Addr{b.Address, b.Address6} {
+		if !reaches(t, a.Namespace, netip.AddrPortFrom(to, port)) {
+			t.Errorf("%v is not reached", to)
+		}
+	}
+	l, err := b.Listen("tcp", netip.AddrPortFrom(b.Address, 0).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := a.Dial(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
+		t.Error("the listener is reached from outside the lab")
+	}
+}
+
+func TestFaults(t *testing.T) {
+	internet := New(t).Internet()
+	a, b, c := internet.Host("a"), internet.Host("b"), internet.Host("c")
+	toB, toC := netip.AddrPortFrom(b.Address, b.Echo()), netip.AddrPortFrom(c.Address, c.Echo())
+	for name, tt := range map[string]struct {
+		fault      func() *Fault
+		b, c, back bool // whether a reaches b and c, and c reaches b
+	}{
+		"silence":          {func() *Fault { return internet.Silence(a, b) }, false, true, true},
+		"one way":          {func() *Fault { return internet.SilenceOneWay(b, a) }, false, true, true},
+		"isolation":        {func() *Fault { return internet.Isolate(b) }, false, true, false},
+		"no UDP":           {func() *Fault { return internet.BlockUDP(a) }, false, false, true},
+		"all lost":         {func() *Fault { return internet.Lose(a, c, 1) }, true, false, true},
+		"none lost":        {func() *Fault { return internet.Lose(a, c, 0) }, true, true, true},
+		"small enough":     {func() *Fault { return internet.Shrink(b, 1300) }, true, true, true},
+		"nothing is small": {func() *Fault { return internet.Shrink(b, 20) }, false, true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := tt.fault()
+			if got := reaches(t, a.Namespace, toB); got != tt.b {
+				t.Errorf("a reaches b: %v", got)
+			}
+			if got := reaches(t, a.Namespace, toC); got != tt.c {
+				t.Errorf("a reaches c: %v", got)
+			}
+			if got := reaches(t, c.Namespace, toB); got != tt.back {
+				t.Errorf("c reaches b: %v", got)
+			}
+			f.Restore()
+			f.Restore()
+			if !reaches(t, a.Namespace, toB) || !reaches(t, a.Namespace, toC) {
+				t.Error("the fault outlives its end")
+			}
+		})
+	}
+}
+
+func TestBlackHoleSwallowsLargePacketsOnly(t *testing.T) {
+	internet := New(t).Internet()
+	a, b := internet.Host("a"), internet.Host("b")
+	to := netip.AddrPortFrom(b.Address, b.Echo())
+	const headers = 20 + 8
+	internet.Shrink(b, 1300)
+	if n := count(t, a.Namespace, to, 1300-headers, 10); n != 0 {
+		t.Errorf("%d of the largest packets that fit were lost", n)
+	}
+	if n := count(t, a.Namespace, to, 1301-headers, 10); n != 10 {
+		t.Errorf("%d of 10 packets that do not fit were lost", n)
+	}
+	// A stream's segments are on the wire as they are, not in bundles of 64 KiB that the rule would take for large ones.
+	l, err := b.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	received := make(chan int64, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			received <- -1
+			return
+		}
+		n, _ := io.Copy(io.Discard, conn)
+		received <- n
+	}()
+	b.batch("route replace default via " + b.subnet4.Addr().Next().String() + " advmss 1200")
+	conn, err := a.Dial(t.Context(), "tcp", netip.AddrPortFrom(b.Address, uint16(l.Addr().(*net.TCPAddr).Port)).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write(make([]byte, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	if n := <-received; n != 1<<20 {
+		t.Errorf("%d bytes came", n)
+	}
+}
+
+func TestLossIsPartial(t *testing.T) {
+	internet := New(t).Internet()
+	a, b := internet.Host("a"), internet.Host("b")
+	internet.Lose(a, b, 0.5)
+	if n := count(t, a.Namespace, netip.AddrPortFrom(b.Address, b.Echo()), 8, 300); n < 60 || n > 240 {
+		t.Errorf("%d of 300 were lost", n) // never in a lifetime of runs
+	}
+}
+
+func TestMove(t *testing.T) {
+	internet := New(t).Internet()
+	a, b := internet.Host("a"), internet.Host("b")
+	before := netip.AddrPortFrom(b.Address, b.Echo())
+	toA := netip.AddrPortFrom(a.Address, a.Echo())
+	b.Move()
+	if b.Address == before.Addr() {
+		t.Fatal("the address is the old one")
+	}
+	if reaches(t, a.Namespace, before) {
+		t.Error("the old address answers")
+	}
+	for _, to := range []netip.Addr{b.Address, b.Address6} {
+		if !reaches(t, a.Namespace, netip.AddrPortFrom(to, before.Port())) {
+			t.Errorf("the new address %v does not answer", to)
+		}
+	}
+	if !reaches(t, b.Namespace, toA) {
+		t.Error("the moved host reaches nobody")
+	}
+}
+
+func TestWireDelays(t *testing.T) {
+	internet := New(t).Internet()
+	a := internet.HostBehind("a", WireOptions{Delay: 20 * time.Millisecond})
+	b := internet.HostBehind("b", WireOptions{Delay: 10 * time.Millisecond, Rate: 10_000_000})
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	p, err := a.Ping(ctx, netip.AddrPortFrom(b.Address, b.Echo()), PingOptions{Every: 10 * time.Millisecond, Grace: time.Second})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p.Lost() != 0 {
+		t.Errorf("%d of %d were lost", p.Lost(), p.Sent())
+	}
+	if _, shortest := p.Trip(); shortest < 60*time.Millisecond {
+		t.Errorf("the shortest of the round trips through 2×30 ms took %v", shortest)
+	}
+}
+
+func TestShapeAcceptsRates(t *testing.T) {
+	internet := New(t).Internet()
+	a, b := internet.Host("a"), internet.Host("b")
+	a.Shape(500_000_000)
+	a.Shape(1_000_000)
+	if out := a.run("", "tc", "qdisc", "show", "dev", a.Device); !strings.Contains(out, "tbf") || !strings.Contains(out, "rate 1Mbit") {
+		t.Errorf("the link is not shaped: %s", out)
+	}
+	if !reaches(t, a.Namespace, netip.AddrPortFrom(b.Address, b.Echo())) {
+		t.Error("nothing gets through")
+	}
+}
+
+func TestCommandRunsInside(t *testing.T) {
+	lab := New(t)
+	n := lab.Namespace("lonely")
+	out, err := n.Command(t.Context(), "ip", "-brief", "address").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lines := bytes.Count(out, []byte("\n")); lines != 1 || !bytes.HasPrefix(out, []byte("lo")) {
+		t.Errorf("a new namespace has more than loopback:\n%s", out)
+	}
+}
+
+// TestNothingIsLeft runs a lab to its end, with a process in it.
+func TestNothingIsLeft(t *testing.T) {
+	var name string
+	var child *exec.Cmd
+	t.Run("lab", func(t *testing.T) {
+		n := New(t).Namespace("gone")
+		name = n.Name
+		child = n.Command(context.Background(), "sleep", "600")
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if t.Skipped() || name == "" {
+		t.Skip("no lab was made")
+	}
+	if _, err := os.Stat(filepath.Join(namespaceFolder, name)); !os.IsNotExist(err) {
+		t.Errorf("namespace %q is left: %v", name, err)
+	}
+	if err := child.Wait(); err == nil {
+		t.Error("the process was not ended")
+	}
+}
+
+func TestSweepTakesWhatDeadOwnersLeft(t *testing.T) {
+	Skip(t)
+	dead := exec.Command("true")
+	if err := dead.Run(); err != nil {
+		t.Fatal(err)
+	}
+	orphan := fmt.Sprintf("%s-%d-1-1-1-orphan", namePrefix, dead.Process.Pid)
+	if _, err := output("ip", "netns", "add", orphan); err != nil {
+		t.Fatal(err)
+	}
+	alive := New(t).Namespace("alive")
+	New(t) // sweeps again
+	if _, err := os.Stat(filepath.Join(namespaceFolder, orphan)); !os.IsNotExist(err) {
+		t.Errorf("the orphan is left: %v", err)
+		_ = remove(orphan)
+	}
+	if _, err := os.Stat(filepath.Join(namespaceFolder, alive.Name)); err != nil {
+		t.Errorf("a namespace with a living owner is gone: %v", err)
+	}
+}
+
+func TestOrphanLeavesOthersAlone(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.OneOf(rapid.String(), rapid.StringMatching(`(pe|other)-[0-9a-z]*(-[0-9a-z]+){0,3}`)).Draw(t, "name")
+		if orphan(name) {
+			t.Fatalf("%q would be removed", name)
+		}
+	})
+}
+
+func TestSubnetsDoNotMeet(t *testing.T) {
+	var all []netip.Prefix
+	for i := 0; ; i++ {
+		v4, v6, err := subnets(i)
+		if err != nil {
+			break
+		}
+		if v4 != v4.Masked() || v6 != v6.Masked() {
+			t.Fatalf("%v or %v is not a network", v4, v6)
+		}
+		for _, o := range all {
+			if v4.Overlaps(o) || v6.Overlaps(o) {
+				t.Fatalf("%v or %v meets %v", v4, v6, o)
+			}
+		}
+		all = append(all, v4, v6)
+	}
+	if len(all) != 2*96 {
+		t.Errorf("%d subnets", len(all))
+	}
+}
+
+func TestSilenceIsTheLongestGap(t *testing.T) {
+	start := time.Now()
+	p := Pings{}
+	for i, answered := range []bool{true, true, false, false, true, false} {
+		p.sent = append(p.sent, start.Add(time.Duration(i)*time.Second))
+		trip := time.Duration(0)
+		if answered {
+			trip = time.Duration(i+1) * time.Millisecond
+		}
+		p.trips = append(p.trips, trip)
+	}
+	if p.Sent() != 6 || p.Lost() != 3 || p.Silence() != 3*time.Second {
+		t.Errorf("sent %d, lost %d, silence %v", p.Sent(), p.Lost(), p.Silence())
+	}
+	if m, s := p.Trip(); m != 2*time.Millisecond || s != time.Millisecond {
+		t.Errorf("median %v, shortest %v", m, s)
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package netlab
+
+func unable() string { return "they are Linux's" }
