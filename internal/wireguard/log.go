@@ -1,0 +1,55 @@
+package wireguard
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"sync"
+	"time"
+
+	"golang.zx2c4.com/wireguard/device"
+)
+
+// address matches whatever could be an address, with its port, zone and brackets. It rather takes too much.
+var address = regexp.MustCompile(`\[?(?:(?:[0-9A-Fa-f]*:){2,}[0-9A-Fa-f.]*|\d{1,3}(?:\.\d{1,3}){3})(?:%[\w.-]+)?\]?(?::\d+)?`)
+
+// redact takes every address out of a text.
+func redact(s string) string { return address.ReplaceAllLiteralString(s, "(address)") }
+
+// redacted is an error that tells no address and can still be matched.
+type redacted struct{ error }
+
+func (r redacted) Error() string { return redact(r.error.Error()) }
+func (r redacted) Unwrap() error { return r.error }
+
+// quiet is how long an error that repeats is kept back: a host without a network has one for every packet.
+const quiet = time.Minute
+
+// deviceLogger returns where WireGuard in user space logs to: l, without addresses, and without an error of one kind
+// more often than once a minute.
+func deviceLogger(l *slog.Logger) *device.Logger {
+	log := func(level slog.Level, format string, args []any, attrs ...slog.Attr) {
+		l.LogAttrs(context.Background(), level, "wireguard", append(attrs, slog.String("says", redact(fmt.Sprintf(format, args...))))...)
+	}
+	var mu sync.Mutex
+	last, kept := map[string]time.Time{}, map[string]int{}
+	return &device.Logger{
+		Verbosef: func(format string, args ...any) {
+			if l.Enabled(context.Background(), slog.LevelDebug) {
+				log(slog.LevelDebug, format, args)
+			}
+		},
+		Errorf: func(format string, args ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			if t, ok := last[format]; ok && time.Since(t) < quiet {
+				kept[format]++
+				return
+			}
+			last[format] = time.Now()
+			log(slog.LevelWarn, format, args, slog.Int("unsaid", kept[format]))
+			kept[format] = 0
+		},
+	}
+}
