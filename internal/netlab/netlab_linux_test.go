@@ -46,8 +46,12 @@ func TestHostsReachEachOther(t *testing.T) {
 	a, b := internet.Host("a"), internet.Host("b")
 	port := b.Echo()
 	for _, to := range []netip.Addr{b.Address, b.Address6} {
-		if !reaches(t, a.Namespace, netip.AddrPortFrom(to, port)) {
-			t.Errorf("%v is not reached", to)
+		for _, port := range []uint16{port, 0} {
+			for _, size := range []int{8, 9, 1000} {
+				if n := count(t, a.Namespace, netip.AddrPortFrom(to, port), size, 10); n != 0 {
+					t.Errorf("%v, port %d: %d of 10 pings of %d bytes were lost", to, port, n, size)
+				}
+			}
 		}
 	}
 	l, err := b.Listen("tcp", netip.AddrPortFrom(b.Address, 0).String())

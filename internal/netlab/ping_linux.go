@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -35,10 +36,11 @@ func (n *Namespace) Echo() uint16 {
 	return uint16(c.LocalAddr().(*net.UDPAddr).Port)
 }
 
-// Pings counts what became of pings to an [Namespace.Echo].
+// Pings counts what became of pings.
 type Pings struct {
 	conn     net.PacketConn
-	to       *net.UDPAddr
+	form     form
+	to       net.Addr
 	size     int
 	mu       sync.Mutex
 	sent     []time.Time
@@ -47,25 +49,30 @@ type Pings struct {
 	last     bool // no more are sent
 }
 
-// pingHeader is a ping's number.
-const pingHeader = 8
+// numberSize is the size of a ping's number.
+const numberSize = 8
 
 // PingOptions say how to ping.
 type PingOptions struct {
 	Every time.Duration
-	Size  int           // bytes of UDP payload, at least 8; 0: 8
+	Size  int           // bytes behind the UDP or ICMP header, at least 8; 0: 8
 	Grace time.Duration // how long answers are waited for at the end
 }
 
-// Ping sends datagrams to an echo until ctx ends, then waits for the last answers. The socket is bound to no address, so
-// it goes on when the namespace's addresses change.
+// Ping sends datagrams to an [Namespace.Echo] until ctx ends, then waits for the last answers. To port 0 it sends ICMP
+// echo requests, which every host answers. The socket is bound to no address, so it goes on when the namespace's
+// addresses change.
 func (n *Namespace) Ping(ctx context.Context, to netip.AddrPort, options PingOptions) (*Pings, error) {
-	conn, err := n.ListenPacket("udp", ":0")
+	p := &Pings{form: formOf(to), size: max(options.Size, numberSize), to: net.UDPAddrFromAddrPort(to)}
+	if to.Port() == 0 {
+		p.to = &net.IPAddr{IP: to.Addr().AsSlice(), Zone: to.Addr().Zone()}
+	}
+	conn, err := n.ListenPacket(p.form.network, p.form.local)
 	if err != nil {
 		return nil, fmt.Errorf("ping %v: %w", to, err)
 	}
 	defer conn.Close()
-	p := &Pings{conn: conn, to: net.UDPAddrFromAddrPort(to), size: max(options.Size, pingHeader)}
+	p.conn = conn
 	ended := make(chan struct{})
 	go func() { defer close(ended); p.collect() }()
 	ticker := time.NewTicker(options.Every)
@@ -82,13 +89,74 @@ func (n *Namespace) Ping(ctx context.Context, to netip.AddrPort, options PingOpt
 	return p, nil
 }
 
+// form is how a ping looks.
+type form struct {
+	network, local string
+	ask, answer    byte   // ICMP types; 0 for UDP
+	id             uint16 // ICMP identifier
+}
+
+func formOf(to netip.AddrPort) form {
+	id := uint16(pingIDs.Add(1))
+	switch {
+	case to.Port() != 0:
+		return form{network: "udp", local: ":0"}
+	case to.Addr().Is4():
+		return form{network: "ip4:icmp", local: "0.0.0.0", ask: 8, answer: 0, id: id} // RFC 792
+	default:
+		return form{network: "ip6:ipv6-icmp", local: "::", ask: 128, answer: 129, id: id} // RFC 4443
+	}
+}
+
+// icmpHeader is type, code, checksum, identifier and sequence number.
+const icmpHeader = 8
+
+// packet returns a ping with that number.
+func (f form) packet(number uint64, size int) []byte {
+	if f.ask == 0 {
+		b := make([]byte, size)
+		binary.BigEndian.PutUint64(b, number)
+		return b
+	}
+	b := make([]byte, icmpHeader+size)
+	b[0] = f.ask
+	binary.BigEndian.PutUint16(b[4:], f.id)
+	binary.BigEndian.PutUint16(b[6:], uint16(number))
+	binary.BigEndian.PutUint64(b[icmpHeader:], number)
+	sum := uint32(0)
+	for i, v := range b {
+		sum += uint32(v) << (8 * (1 - i%2))
+	}
+	for sum>>16 != 0 {
+		sum = sum&0xffff + sum>>16
+	}
+	binary.BigEndian.PutUint16(b[2:], ^uint16(sum)) // the kernel writes IPv6's, which covers more
+	return b
+}
+
+// pingIDs tells the pings of one run from those of another in the same namespace.
+var pingIDs atomic.Uint32
+
+// number reads the number of an answer.
+func (f form) number(b []byte) (uint64, bool) {
+	if f.ask != 0 {
+		if len(b) < icmpHeader || b[0] != f.answer || binary.BigEndian.Uint16(b[4:]) != f.id {
+			return 0, false
+		}
+		b = b[icmpHeader:]
+	}
+	if len(b) < numberSize {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(b), true
+}
+
 func (p *Pings) send() {
-	packet := make([]byte, p.size)
 	p.mu.Lock()
-	binary.BigEndian.PutUint64(packet, uint64(len(p.sent)))
+	number := uint64(len(p.sent))
 	p.sent, p.trips = append(p.sent, time.Now()), append(p.trips, 0)
 	p.mu.Unlock()
-	_, _ = p.conn.WriteTo(packet, p.to) // no route is a loss like any other
+	_, _ = p.conn.WriteTo(p.form.packet(number, p.size), p.to) // no route is a loss like any other
 }
 
 // finish lets collect end when all have an answer, at the latest after grace.
@@ -111,10 +179,10 @@ func (p *Pings) collect() {
 		if errors.Is(err, net.ErrClosed) || errors.As(err, &timeout) && timeout.Timeout() {
 			return
 		}
-		if err != nil || n < pingHeader {
+		if err != nil {
 			continue
 		}
-		if p.answer(binary.BigEndian.Uint64(buffer), now) {
+		if number, ok := p.form.number(buffer[:n]); ok && p.answer(number, now) {
 			return
 		}
 	}
