@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 
@@ -94,7 +95,7 @@ type engine interface {
 	// state returns the peers and the UDP port in use.
 	state() (wgtypes.Device, error)
 	close() error
-	// remove is called after close and takes away what close left.
+	// remove is called before close and takes away what close would leave.
 	remove() error
 }
 
@@ -144,7 +145,9 @@ func Open(ctx context.Context, c Config) (*Device, error) {
 		c.Backend = b
 		d, err := open(ctx, c)
 		if none := (unavailable{}); errors.As(err, &none) {
-			without = append(without, none.Error())
+			if !slices.Contains(without, none.Error()) {
+				without = append(without, none.Error())
+			}
 			continue
 		}
 		if err != nil {
@@ -303,7 +306,7 @@ func (d *Device) Close() error {
 
 // Remove is Close, and takes the kernel's device away too.
 func (d *Device) Remove() error {
-	return errors.Join(d.Close(), d.engine.remove())
+	return errors.Join(d.engine.remove(), d.Close())
 }
 
 var errNoPeer = errors.New("there is no such peer")
