@@ -59,7 +59,7 @@ type PingOptions struct {
 	Grace time.Duration // how long answers are waited for at the end
 }
 
-// Ping sends datagrams to an [Namespace.Echo] until ctx ends, then waits for the last answers. To port 0 it sends ICMP
+// Ping sends datagrams to an [Namespace.Echo] until ctx ends, at least one, then waits for the last answers. To port 0 it sends ICMP
 // echo requests, which every host answers. The socket is bound to no address, so it goes on when the namespace's
 // addresses change.
 func (n *Namespace) Ping(ctx context.Context, to netip.AddrPort, options PingOptions) (*Pings, error) {
@@ -77,11 +77,12 @@ func (n *Namespace) Ping(ctx context.Context, to netip.AddrPort, options PingOpt
 	go func() { defer close(ended); p.collect() }()
 	ticker := time.NewTicker(options.Every)
 	defer ticker.Stop()
-	for ctx.Err() == nil {
+	for going := true; going; {
 		p.send()
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
+			going = false
 		}
 	}
 	p.finish(options.Grace)
