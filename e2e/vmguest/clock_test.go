@@ -5,12 +5,15 @@ package vmguest
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pressenter/pressenter/internal/tunnel"
+	"github.com/pressenter/pressenter/internal/wireguard"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 	"golang.zx2c4.com/wireguard/wgctrl"
@@ -40,14 +43,17 @@ func TestKernelClock(t *testing.T) {
 	kernel.await("far: Receiving handshake initiation from peer")
 	kernel.await("far: Receiving keepalive packet from peer")
 
-	stepClock(t, -10)
-	near.call(far)
-	kernel.await("far: Invalid handshake initiation from") // which it also says of one less than 20 ms after another
-	kernel.await("far: Invalid handshake initiation from") // and this one is 5 s later
+	refused := func(years int) {
+		t.Helper()
+		stepClock(t, years)
+		near.call(far)
+		kernel.await("far: Invalid handshake initiation from") // which it also says of one less than 20 ms after another
+		kernel.await("far: Invalid handshake initiation from") // and this one is 5 s later
+	}
+	refused(-10)
 	if at := far.handshake(near); at.IsZero() {
 		t.Error("the other side forgot its last handshake before it was told to")
 	}
-
 	far.forget(near)
 	far.take(near)
 	if at := far.handshake(near); !at.IsZero() {
@@ -59,6 +65,21 @@ func TestKernelClock(t *testing.T) {
 	if at := far.handshake(near); at.IsZero() {
 		t.Error("no handshake after the cure")
 	}
+
+	device := far.open()
+	nearKey := tunnel.Key(near.key.PublicKey())
+	if err := device.SetPeers([]tunnel.Peer{{Key: nearKey, Address: netip.MustParseAddr("fd00::2")}}); err != nil {
+		t.Fatal(err)
+	}
+	refused(-5)
+	if err := device.Reset(nearKey); err != nil {
+		t.Fatal(err)
+	}
+	kernel.await("near: Receiving handshake initiation from peer") // the far side calls, as it knows where the near one is
+	kernel.await("near: Receiving keepalive packet from peer")
+	near.call(far)
+	kernel.await("far: Receiving handshake initiation from peer")
+	kernel.await("far: Receiving keepalive packet from peer")
 }
 
 // checkBootClock checks that the machine booted with the clock that was asked for.
@@ -118,6 +139,24 @@ func newEnd(t *testing.T, control *wgctrl.Client, name string) *end {
 	}
 	e.port = device.ListenPort
 	return e
+}
+
+// open takes the device over as a host's own tunnel.
+func (e *end) open() *wireguard.Device {
+	e.t.Helper()
+	device, err := wireguard.Open(e.t.Context(), wireguard.Config{
+		Backend: wireguard.Kernel, Interface: e.name, PrivateKey: tunnel.Key(e.key),
+		Address: netip.MustParseAddr("fd00::1"), Network: netip.MustParsePrefix("fd00::/64"),
+	})
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	e.t.Cleanup(func() {
+		if err := device.Close(); err != nil {
+			e.t.Error(err)
+		}
+	})
+	return device
 }
 
 // take makes other a peer that may call.
