@@ -59,7 +59,7 @@ func (h *host) configure(c Config) (err error) {
 // setAddress makes our address the only one of the mesh that the device has.
 func (h *host) setAddress(network netip.Prefix) error {
 	own := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(h.address, 128)), Flags: unix.IFA_F_NODAD}
-	have, err := h.netlink.AddrList(h.link, netlink.FAMILY_V6)
+	have, err := steady(func() ([]netlink.Addr, error) { return h.netlink.AddrList(h.link, netlink.FAMILY_V6) })
 	if err != nil {
 		return err
 	}
