@@ -1,0 +1,368 @@
+package mesh
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/access"
+	"github.com/pressenter/pressenter/internal/roster"
+)
+
+// Bounds of one exchange of rosters. What does not fit follows in the next one.
+const (
+	exchangeTimeout = 60 * time.Second
+	dialTimeout     = 5 * time.Second
+	maxHello        = 2048 // bytes
+	maxSent         = 512  // envelopes in one direction
+	maxSentBytes    = roster.MaxContestedBytes * 3 / 2
+	maxExchanges    = 4 // at a time, in each direction
+)
+
+// hello opens both directions of an exchange: what its sender has. Envelopes follow, each after its length in four
+// bytes, big-endian; a length of nothing ends them. Who was asked sends first.
+type hello struct {
+	Version    int           `json:"v"`
+	Generation uint64        `json:"generation"`
+	Heads      []roster.Hash `json:"heads"`
+}
+
+// outcome is what an exchange brought.
+type outcome struct {
+	equal bool // both sides had the same
+	moved bool // one of them learned something
+}
+
+// exchange asks a peer for what we lack, and sends it what it lacks.
+func (m *Mesh) exchange(ctx context.Context, to netip.Addr) (outcome, error) {
+	select {
+	case m.asking <- struct{}{}:
+		defer func() { <-m.asking }()
+	case <-ctx.Done():
+		return outcome{}, ctx.Err()
+	}
+	limited, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	conn, err := m.c.Tunnel.DialTCP(limited, netip.AddrPortFrom(to, access.Control.Port()))
+	if err != nil {
+		return outcome{}, fmt.Errorf("dial: %w", err)
+	}
+	defer closeWith(ctx, conn)()
+	ours := m.hello()
+	if err := writeHello(conn, ours); err != nil {
+		return outcome{}, err
+	}
+	theirs, err := readHello(conn)
+	if err != nil {
+		return outcome{}, err
+	}
+	result := outcome{equal: slices.Equal(ours.Heads, theirs.Heads)}
+	envs, err := readEnvelopes(conn)
+	if len(envs) > 0 {
+		news, bad := m.learn(envs)
+		result.moved = news
+		err = errors.Join(err, bad)
+	}
+	if err != nil {
+		return result, err
+	}
+	var lacks []roster.Envelope
+	if !result.equal {
+		lacks = missing(m.c.Rosters.Envelopes(), theirs.Heads)
+	}
+	if err := writeEnvelopes(conn, lacks); err != nil {
+		return result, err
+	}
+	taken, err := readTaken(conn)
+	result.moved = result.moved || taken
+	return result, err
+}
+
+// answerExchange is the other side of exchange.
+func (m *Mesh) answerExchange(conn net.Conn) error {
+	theirs, err := readHello(conn)
+	if err != nil {
+		return err
+	}
+	ours := m.hello()
+	if err := writeHello(conn, ours); err != nil {
+		return err
+	}
+	var lacks []roster.Envelope
+	if !slices.Equal(ours.Heads, theirs.Heads) {
+		lacks = missing(m.c.Rosters.Envelopes(), theirs.Heads)
+	}
+	if err := writeEnvelopes(conn, lacks); err != nil {
+		return err
+	}
+	envs, err := readEnvelopes(conn)
+	news := false
+	if len(envs) > 0 {
+		var bad error
+		news, bad = m.learn(envs)
+		err = errors.Join(err, bad)
+	}
+	return errors.Join(err, writeTaken(conn, news))
+}
+
+// hello returns what we have.
+func (m *Mesh) hello() hello {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return hello{Version: messageVersion, Generation: m.rosters.generation, Heads: m.rosters.heads}
+}
+
+// closeWith closes conn when ctx or the time for an exchange is over, or the function returned is called.
+func closeWith(ctx context.Context, conn net.Conn) func() {
+	_ = conn.SetDeadline(time.Now().Add(exchangeTimeout))
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	return func() {
+		stop()
+		conn.Close()
+	}
+}
+
+// serve answers exchanges until ctx is done.
+func (m *Mesh) serve(ctx context.Context) {
+	slots := make(chan struct{}, maxExchanges)
+	for ctx.Err() == nil {
+		l, err := m.c.Tunnel.ListenTCP(access.Control.Port())
+		if err != nil {
+			m.post(ctx, func() { m.notes.put("serve", "cannot serve rosters inside the mesh: "+err.Error()) })
+			sleep(ctx, listenAgain)
+			continue
+		}
+		m.post(ctx, func() { m.notes.drop("serve") })
+		stop := context.AfterFunc(ctx, func() { l.Close() })
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				break
+			}
+			m.spawn(func(ctx context.Context) { m.admit(ctx, conn, slots) })
+		}
+		stop()
+		l.Close()
+		sleep(ctx, listenAgain)
+	}
+}
+
+// admit lets one peer exchange rosters with us, if it may and there is a place for it. Waiting for one saves work: who
+// comes later mostly finds that everybody has everything.
+func (m *Mesh) admit(ctx context.Context, conn net.Conn, slots chan struct{}) {
+	defer closeWith(ctx, conn)()
+	addr, ok := conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return
+	}
+	p, ok := m.enter(addr.AddrPort().Addr().Unmap().WithZone(""))
+	if !ok {
+		return
+	}
+	defer m.leave(p)
+	wait := time.NewTimer(dialTimeout)
+	defer wait.Stop()
+	select {
+	case slots <- struct{}{}:
+		defer func() { <-slots }()
+	case <-wait.C:
+		return
+	case <-ctx.Done():
+		return
+	}
+	if err := m.answerExchange(conn); err != nil {
+		m.log.Debug("answer exchange of rosters", "peer", p.member.Name, "err", err)
+	}
+}
+
+// enter finds who is at an address and may exchange rosters now: one exchange at a time, and no more than anybody needs.
+func (m *Mesh) enter(from netip.Addr) (*peer, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p := m.byAddr[from]
+	if p == nil || !access.Allowed(p.member.Role, m.self.Role, access.Control) || p.fetch.served || !p.asks.take(m.now()) {
+		return nil, false
+	}
+	p.fetch.served = true
+	return p, true
+}
+
+func (m *Mesh) leave(p *peer) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	p.fetch.served = false
+}
+
+// missing returns those of envs, parents first, that somebody lacks who has the generations named and their ancestors:
+// all of them where none of the names is known here.
+func missing(envs []roster.Envelope, have []roster.Hash) []roster.Envelope {
+	if len(have) == 0 {
+		return envs
+	}
+	has := map[roster.Hash]bool{}
+	for _, h := range have {
+		has[h] = true
+	}
+	var lacks []roster.Envelope
+	for i := len(envs) - 1; i >= 0; i-- { // children first
+		h := envs[i].Hash()
+		if !has[h] {
+			lacks = append(lacks, envs[i])
+			continue
+		}
+		for _, parent := range parents(envs[i].Payload) {
+			has[parent] = true
+		}
+	}
+	slices.Reverse(lacks)
+	return lacks
+}
+
+// parents returns the parents that a payload names, without reading more of it than necessary.
+func parents(payload []byte) []roster.Hash {
+	d := json.NewDecoder(bytes.NewReader(payload))
+	if _, err := d.Token(); err != nil {
+		return nil
+	}
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil
+		}
+		if name == "parents" {
+			var out []roster.Hash
+			_ = d.Decode(&out)
+			return out
+		}
+		var skip json.RawMessage
+		if d.Decode(&skip) != nil {
+			return nil
+		}
+	}
+	return nil
+}
+
+// errTooMuch is the error for a frame beyond the bounds.
+var errTooMuch = errors.New("more than one may send")
+
+func writeFrame(w io.Writer, b []byte) error {
+	_, err := w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...))
+	return err
+}
+
+// readFrame reads what writeFrame writes, at most limit bytes. It allocates as bytes come in.
+func readFrame(r io.Reader, limit int) ([]byte, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return nil, err
+	}
+	n := int64(binary.BigEndian.Uint32(head[:]))
+	if n > int64(limit) {
+		return nil, errTooMuch
+	}
+	var b bytes.Buffer
+	if m, err := io.Copy(&b, io.LimitReader(r, n)); err != nil {
+		return nil, err
+	} else if m < n {
+		return nil, io.ErrUnexpectedEOF
+	}
+	return b.Bytes(), nil
+}
+
+func writeHello(w io.Writer, h hello) error {
+	if h.Heads == nil {
+		h.Heads = []roster.Hash{}
+	}
+	b, err := json.Marshal(h)
+	if err != nil {
+		return err
+	}
+	return writeFrame(w, b)
+}
+
+func readHello(r io.Reader) (hello, error) {
+	b, err := readFrame(r, maxHello)
+	if err != nil {
+		return hello{}, fmt.Errorf("read hello: %w", err)
+	}
+	return decodeHello(b)
+}
+
+// decodeHello reads a hello, strictly.
+func decodeHello(b []byte) (hello, error) {
+	var h hello
+	if err := json.Unmarshal(b, &h); err != nil {
+		return hello{}, fmt.Errorf("read hello: %w", err)
+	}
+	if h.Version != messageVersion {
+		return hello{}, errVersion
+	}
+	if canonical, err := json.Marshal(h); err != nil || !bytes.Equal(canonical, b) || len(h.Heads) > roster.MaxHeads {
+		return hello{}, errors.New("read hello: bytes are not canonical")
+	}
+	return h, nil
+}
+
+// writeEnvelopes sends envelopes up to the bounds.
+func writeEnvelopes(w io.Writer, envs []roster.Envelope) error {
+	total := 0
+	for i, e := range envs {
+		b := roster.EncodeEnvelope(e)
+		total += len(b)
+		if i == maxSent || total > maxSentBytes {
+			break
+		}
+		if err := writeFrame(w, b); err != nil {
+			return fmt.Errorf("send rosters: %w", err)
+		}
+	}
+	return writeFrame(w, nil)
+}
+
+// readEnvelopes reads what writeEnvelopes sends. What came before an error is good.
+func readEnvelopes(r io.Reader) ([]roster.Envelope, error) {
+	var envs []roster.Envelope
+	total := 0
+	for {
+		b, err := readFrame(r, roster.MaxEnvelope)
+		if err != nil {
+			return envs, fmt.Errorf("read rosters: %w", err)
+		}
+		if len(b) == 0 {
+			return envs, nil
+		}
+		total += len(b)
+		if len(envs) == maxSent || total > maxSentBytes {
+			return envs, fmt.Errorf("read rosters: %w", errTooMuch)
+		}
+		e, err := roster.DecodeEnvelope(b)
+		if err != nil {
+			return envs, fmt.Errorf("read rosters: %w", err)
+		}
+		envs = append(envs, e)
+	}
+}
+
+// writeTaken says whether what was sent was news.
+func writeTaken(w io.Writer, news bool) error {
+	b := []byte{0}
+	if news {
+		b[0] = 1
+	}
+	_, err := w.Write(b)
+	return err
+}
+
+func readTaken(r io.Reader) (bool, error) {
+	var b [1]byte
+	_, err := io.ReadFull(r, b[:])
+	return b[0] == 1, err
+}

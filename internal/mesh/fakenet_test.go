@@ -1,0 +1,625 @@
+package mesh
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/tunnel"
+)
+
+// internet carries what fake tunnels send. It is the network below the mesh: underlay addresses, latency, faults.
+type internet struct {
+	latency time.Duration
+
+	mu    sync.RWMutex
+	at    map[netip.AddrPort]*fakeTunnel
+	hops  map[netip.AddrPort]*shim        // sockets of relays
+	blind func(from, to *fakeTunnel) bool // UDP from one host to another is swallowed
+	mtu   func(from, to *fakeTunnel) int  // inner packets that are larger are swallowed; nil: none are
+
+	control    atomic.Uint64 // bytes of control traffic on the wire
+	pings      atomic.Uint64
+	tcp        atomic.Uint64
+	handshakes atomic.Uint64
+	sniff      func(from, to *fakeTunnel, datagram []byte) // sees all that is said inside tunnels
+}
+
+func newInternet() *internet {
+	return &internet{latency: 10 * time.Millisecond, at: map[netip.AddrPort]*fakeTunnel{}, hops: map[netip.AddrPort]*shim{}, blind: func(_, _ *fakeTunnel) bool { return false }}
+}
+
+// block sets the rule for what UDP is swallowed.
+func (n *internet) block(blind func(from, to *fakeTunnel) bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if blind == nil {
+		blind = func(_, _ *fakeTunnel) bool { return false }
+	}
+	n.blind = blind
+}
+
+// Overheads on the wire of one inner packet: outer IPv4 and UDP, WireGuard; and inner IPv6 and UDP.
+const (
+	wireOverhead = 20 + 8 + 32
+	sizeOfShake  = 20 + 8 + 148
+)
+
+// packet is one datagram on the wire.
+type packet struct {
+	from     netip.AddrPort // underlay
+	sender   *fakeTunnel
+	key      tunnel.Key // of the sender
+	to       tunnel.Key // of the receiver
+	shake    int        // 0: data, 1: initiation, 2: response
+	tai      time.Time
+	session  uint64
+	data     []byte // UDP payload; nil: a keepalive
+	src      netip.Addr
+	relayed  *relayHop
+	loopback netip.AddrPort // where the response comes out when it came through our own relay client
+}
+
+// relayHop is what a relay remembers to send answers back.
+type relayHop struct {
+	client *fakeTunnel
+	shim   netip.AddrPort
+}
+
+// fakeTunnel is WireGuard as far as a control plane can tell, on a fake internet.
+type fakeTunnel struct {
+	net     *internet
+	name    string
+	address netip.Addr
+	hidden  bool
+	wrong   time.Duration // how wrong the wall clock is
+
+	down atomic.Bool // the host is off
+
+	mu       sync.Mutex
+	key      tunnel.Key
+	underlay netip.AddrPort
+	peers    map[tunnel.Key]*fakePeer
+	byAddr   map[netip.Addr]*fakePeer
+	udp      *fakeUDP
+	tcp      *fakeListener
+	shims    map[netip.AddrPort]*shim // our relay client
+	segments map[netip.Addr]int
+	sets     int
+}
+
+type fakePeer struct {
+	tunnel.Peer
+	state   tunnel.PeerState
+	session uint64 // 0: none
+	prev    uint64 // the one before, on which packets may still come in
+	since   time.Time
+	tai     time.Time // newest initiation ever shown
+	tried   time.Time // our last initiation
+	sentAt  time.Time // data since nothing was received
+	heardAt time.Time
+	staged  []byte
+	keptAt  time.Time
+}
+
+// shim is a loopback address that leads to a member through a relay.
+type shim struct {
+	owner   *fakeTunnel
+	via, to *fakeTunnel
+	local   netip.AddrPort // on the owner
+	hop     netip.AddrPort // the relay's socket
+}
+
+func (n *internet) newTunnel(name string, member roster.Member, address netip.Addr, underlay netip.AddrPort) *fakeTunnel {
+	t := &fakeTunnel{
+		net: n, name: name, address: address, hidden: member.Hidden(), key: tunnel.Key(member.Mesh.Key),
+		peers: map[tunnel.Key]*fakePeer{}, byAddr: map[netip.Addr]*fakePeer{},
+		shims: map[netip.AddrPort]*shim{}, segments: map[netip.Addr]int{},
+	}
+	t.move(underlay)
+	return t
+}
+
+// move gives a host another underlay address.
+func (t *fakeTunnel) move(to netip.AddrPort) {
+	t.net.mu.Lock()
+	defer t.net.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.net.at[t.underlay] == t {
+		delete(t.net.at, t.underlay)
+	}
+	t.underlay = to
+	t.net.at[to] = t
+}
+
+// rekey gives the host its next key; all sessions end.
+func (t *fakeTunnel) rekey(k tunnel.Key) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.key = k
+	for _, p := range t.peers {
+		p.session, p.prev = 0, 0
+	}
+}
+
+// restart forgets all that the tunnel knew.
+func (t *fakeTunnel) restart() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.peers, t.byAddr = map[tunnel.Key]*fakePeer{}, map[netip.Addr]*fakePeer{}
+	t.shims = map[netip.AddrPort]*shim{}
+}
+
+func (t *fakeTunnel) SetPeers(peers []tunnel.Peer) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sets++
+	now := time.Now()
+	old := t.peers
+	t.peers, t.byAddr = make(map[tunnel.Key]*fakePeer, len(peers)), make(map[netip.Addr]*fakePeer, len(peers))
+	for _, p := range peers {
+		o := old[p.Key]
+		if o == nil {
+			o = &fakePeer{state: tunnel.PeerState{Key: p.Key, Endpoint: p.Endpoint}, keptAt: now}
+		}
+		if !o.state.Endpoint.IsValid() {
+			o.state.Endpoint = p.Endpoint
+		}
+		o.Peer = p
+		t.peers[p.Key] = o
+		if p.Address.IsValid() {
+			t.byAddr[p.Address] = o
+		}
+	}
+	return nil
+}
+
+func (t *fakeTunnel) SetEndpoint(key tunnel.Key, endpoint netip.AddrPort) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.peers[key]
+	if p == nil {
+		return errors.New("no such peer")
+	}
+	p.state.Endpoint = endpoint
+	return nil
+}
+
+func (t *fakeTunnel) Reset(key tunnel.Key) error {
+	t.mu.Lock()
+	p := t.peers[key]
+	if p == nil {
+		t.mu.Unlock()
+		return errors.New("no such peer")
+	}
+	p.session, p.prev, p.tai, p.staged = 0, 0, time.Time{}, nil
+	p.state.Received, p.state.Sent, p.state.Handshake = 0, 0, time.Time{}
+	out := t.initiate(p)
+	t.mu.Unlock()
+	t.emit(out)
+	return nil
+}
+
+func (t *fakeTunnel) Peers() ([]tunnel.PeerState, error) {
+	t.net.mu.RLock()
+	defer t.net.mu.RUnlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	out := make([]tunnel.PeerState, 0, len(t.peers))
+	for _, p := range t.peers {
+		if p.session != 0 && now.Sub(p.keptAt) >= 25*time.Second && p.Keepalive > 0 { // keepalives of the other side, as if they had come
+			p.keptAt = now
+			if o := t.net.at[p.state.Endpoint]; o != nil && o != t && !o.down.Load() && !t.net.blind(o, t) {
+				p.state.Received += 32
+				p.heardAt = now
+			}
+		}
+		out = append(out, p.state)
+	}
+	return out, nil
+}
+
+func (t *fakeTunnel) SetSegment(address netip.Addr, size int) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.segments[address] = size
+	return nil
+}
+
+func (t *fakeTunnel) Address() netip.Addr { return t.address }
+func (t *fakeTunnel) MTU() int            { return 1420 }
+
+// clock is what the host takes for the time.
+func (t *fakeTunnel) clock() time.Time { return time.Now().Add(t.wrong) }
+
+var sessions atomic.Uint64
+
+// initiate makes an initiation, where the endpoint is known. It is called with mu held.
+func (t *fakeTunnel) initiate(p *fakePeer) *outgoing {
+	p.tried = time.Now()
+	if !p.state.Endpoint.IsValid() {
+		return nil
+	}
+	p.state.Sent += 148
+	return &outgoing{to: p.state.Endpoint, packet: packet{sender: t, from: t.underlay, key: t.key, to: p.Key, shake: 1, tai: t.clock(), session: sessions.Add(1)}}
+}
+
+// outgoing is a packet and where it goes.
+type outgoing struct {
+	to     netip.AddrPort
+	packet packet
+}
+
+// emit puts a packet on the wire. No lock is held.
+func (t *fakeTunnel) emit(o *outgoing) {
+	if o == nil {
+		return
+	}
+	n := t.net
+	size := uint64(sizeOfShake)
+	if o.packet.shake == 0 {
+		size = uint64(wireOverhead + headers + len(o.packet.data))
+	} else {
+		n.handshakes.Add(1)
+	}
+	n.control.Add(size)
+	time.AfterFunc(n.latency, func() { n.arrive(o.to, o.packet, t) })
+}
+
+// arrive takes a packet to whoever is at the address.
+func (n *internet) arrive(to netip.AddrPort, p packet, from *fakeTunnel) {
+	n.mu.RLock()
+	var target *fakeTunnel
+	if to.Addr().IsLoopback() {
+		from.mu.Lock()
+		s := from.shims[to]
+		from.mu.Unlock()
+		if s == nil || s.via.down.Load() { // TLS gets through what UDP does not
+			n.mu.RUnlock()
+			return
+		}
+		hop := s.hop
+		if s.via == s.to || !n.blind(s.via, s.to) {
+			target = s.to
+		}
+		p.from = hop
+	} else if o := n.at[to]; o != nil {
+		if o != from && !n.blind(from, o) {
+			target = o
+		}
+	} else {
+		target, p = n.backThroughRelay(to, p, from)
+	}
+	n.mu.RUnlock()
+	if target != nil {
+		target.receive(p)
+	}
+}
+
+// backThroughRelay finds whose relay socket an address is.
+func (n *internet) backThroughRelay(to netip.AddrPort, p packet, from *fakeTunnel) (*fakeTunnel, packet) {
+	if s := n.hops[to]; s != nil && !s.via.down.Load() && (from == s.via || !n.blind(from, s.via)) {
+		p.from = s.local
+		return s.owner, p
+	}
+	return nil, p
+}
+
+// receive decrypts a packet.
+func (t *fakeTunnel) receive(p packet) {
+	t.mu.Lock()
+	peer := t.peers[p.key]
+	if t.down.Load() || peer == nil || p.to != t.key {
+		t.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	var replies []*outgoing
+	var inner []byte
+	heard := func(n int) {
+		peer.state.Received += uint64(n)
+		peer.state.Endpoint = p.from
+		peer.heardAt, peer.sentAt = now, time.Time{}
+	}
+	switch p.shake {
+	case 1:
+		if !p.tai.After(peer.tai) {
+			t.mu.Unlock()
+			return
+		}
+		peer.tai = p.tai
+		heard(148)
+		peer.prev, peer.session, peer.since, peer.state.Handshake = peer.session, p.session, now, t.clock()
+		replies = append(replies, &outgoing{to: p.from, packet: packet{sender: t, from: t.underlay, key: t.key, to: peer.Key, shake: 2, session: p.session}})
+		replies = append(replies, t.flush(peer))
+	case 2:
+		heard(92)
+		peer.prev, peer.session, peer.since, peer.state.Handshake = peer.session, p.session, now, t.clock()
+		replies = append(replies, t.flush(peer))
+	default:
+		if p.session == 0 || peer.session != p.session && peer.prev != p.session || now.Sub(peer.since) > 180*time.Second {
+			t.mu.Unlock()
+			return
+		}
+		heard(32 + headers + len(p.data))
+		if p.data != nil && peer.Address == p.src {
+			inner = p.data
+		}
+	}
+	udp := t.udp
+	t.mu.Unlock()
+	for _, r := range replies {
+		t.emit(r)
+	}
+	if inner != nil && udp != nil {
+		if t.net.sniff != nil {
+			t.net.sniff(p.sender, t, inner)
+		}
+		udp.deliver(inner, p.src)
+	}
+}
+
+// flush sends what waited for a session.
+func (t *fakeTunnel) flush(p *fakePeer) *outgoing {
+	if p.staged == nil {
+		return nil
+	}
+	b := p.staged
+	p.staged = nil
+	return t.data(p, b)
+}
+
+func (t *fakeTunnel) data(p *fakePeer, b []byte) *outgoing {
+	p.state.Sent += uint64(len(b) + 80)
+	if p.sentAt.IsZero() {
+		p.sentAt = time.Now()
+	}
+	return &outgoing{to: p.state.Endpoint, packet: packet{sender: t, from: t.underlay, key: t.key, to: p.Key, session: p.session, data: b, src: t.address}}
+}
+
+// sendUDP is what WireGuard does with an inner packet.
+func (t *fakeTunnel) sendUDP(b []byte, to netip.Addr) {
+	t.mu.Lock()
+	p := t.byAddr[to]
+	if p == nil || t.down.Load() || !p.state.Endpoint.IsValid() {
+		t.mu.Unlock()
+		return
+	}
+	now := time.Now()
+	var out []*outgoing
+	age := now.Sub(p.since)
+	if p.session != 0 && age > 180*time.Second {
+		p.session = 0
+	}
+	stale := p.session == 0 || age > 120*time.Second || !p.sentAt.IsZero() && now.Sub(p.sentAt) > 15*time.Second
+	if stale && now.Sub(p.tried) >= 5*time.Second {
+		out = append(out, t.initiate(p))
+	}
+	if p.session == 0 {
+		p.staged = bytes.Clone(b)
+	} else {
+		out = append(out, t.data(p, bytes.Clone(b)))
+	}
+	t.mu.Unlock()
+	for _, o := range out {
+		t.emit(o)
+	}
+}
+
+// fakeUDP is the socket of the control plane inside.
+type fakeUDP struct {
+	t      *fakeTunnel
+	in     chan fakeDatagram
+	closed chan struct{}
+	once   sync.Once
+}
+
+type fakeDatagram struct {
+	b    []byte
+	from netip.Addr
+}
+
+func (t *fakeTunnel) ListenUDP(uint16) (net.PacketConn, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.udp = &fakeUDP{t: t, in: make(chan fakeDatagram, 4096), closed: make(chan struct{})}
+	return t.udp, nil
+}
+
+func (u *fakeUDP) deliver(b []byte, from netip.Addr) {
+	select {
+	case u.in <- fakeDatagram{b, from}:
+	case <-u.closed:
+	default:
+	}
+}
+
+func (u *fakeUDP) ReadFrom(b []byte) (int, net.Addr, error) {
+	select {
+	case d := <-u.in:
+		return copy(b, d.b), &net.UDPAddr{IP: d.from.AsSlice(), Port: 51821}, nil
+	case <-u.closed:
+		return 0, nil, net.ErrClosed
+	}
+}
+
+func (u *fakeUDP) WriteTo(b []byte, to net.Addr) (int, error) {
+	u.t.net.pings.Add(1)
+	u.t.sendUDP(b, to.(*net.UDPAddr).AddrPort().Addr())
+	return len(b), nil
+}
+
+func (u *fakeUDP) Close() error {
+	u.once.Do(func() { close(u.closed) })
+	return nil
+}
+
+func (u *fakeUDP) LocalAddr() net.Addr              { return &net.UDPAddr{IP: u.t.address.AsSlice(), Port: 51821} }
+func (u *fakeUDP) SetDeadline(time.Time) error      { return nil }
+func (u *fakeUDP) SetReadDeadline(time.Time) error  { return nil }
+func (u *fakeUDP) SetWriteDeadline(time.Time) error { return nil }
+
+// fakeListener takes TCP connections inside.
+type fakeListener struct {
+	t      *fakeTunnel
+	in     chan net.Conn
+	closed chan struct{}
+	once   sync.Once
+}
+
+func (t *fakeTunnel) ListenTCP(uint16) (net.Listener, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tcp = &fakeListener{t: t, in: make(chan net.Conn, 64), closed: make(chan struct{})}
+	return t.tcp, nil
+}
+
+func (l *fakeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.in:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *fakeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *fakeListener) Addr() net.Addr { return &net.TCPAddr{IP: l.t.address.AsSlice(), Port: 51821} }
+
+// fakeTCP is one end of a connection: a pipe that counts and that knows who is at the other end.
+type fakeTCP struct {
+	net.Conn
+	net    *internet
+	remote netip.Addr
+}
+
+func (c *fakeTCP) Write(b []byte) (int, error) {
+	c.net.tcp.Add(uint64(len(b)) + uint64(len(b)/1300+1)*130)
+	return c.Conn.Write(b)
+}
+func (c *fakeTCP) RemoteAddr() net.Addr { return &net.TCPAddr{IP: c.remote.AsSlice(), Port: 51821} }
+
+// DialTCP connects when packets can go both ways at this moment, and else waits until ctx is done.
+func (t *fakeTunnel) DialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, error) {
+	if l := t.reach(to.Addr()); l != nil {
+		a, b := net.Pipe()
+		select {
+		case l.in <- &fakeTCP{Conn: b, net: t.net, remote: t.address}:
+			time.Sleep(2 * t.net.latency)
+			return &fakeTCP{Conn: a, net: t.net, remote: to.Addr()}, nil
+		case <-l.closed:
+			return nil, errors.New("connection refused")
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// reach returns the listener of a peer with whom there is a session on both sides.
+func (t *fakeTunnel) reach(to netip.Addr) *fakeListener {
+	t.net.mu.RLock()
+	defer t.net.mu.RUnlock()
+	t.mu.Lock()
+	p := t.byAddr[to]
+	if p == nil || p.session == 0 || t.down.Load() {
+		t.mu.Unlock()
+		return nil
+	}
+	session, key, endpoint := p.session, t.key, p.state.Endpoint
+	var target *fakeTunnel
+	if s := t.shims[endpoint]; s != nil {
+		target = s.to
+	} else {
+		target = t.net.at[endpoint]
+		if target != nil && (target == t || t.net.blind(t, target) || t.net.blind(target, t)) {
+			target = nil
+		}
+	}
+	t.mu.Unlock()
+	if target == nil {
+		return nil
+	}
+	target.mu.Lock()
+	defer target.mu.Unlock()
+	o := target.peers[key]
+	if o == nil || o.session != session && o.prev != session || o.Address != t.address || target.down.Load() {
+		return nil
+	}
+	return target.tcp
+}
+
+// fakeRelays is a host's relay client.
+type fakeRelays struct {
+	t      *fakeTunnel
+	byID   func(roster.Key) *fakeTunnel
+	mu     sync.Mutex
+	opened map[roster.Key]*shim
+	opens  int
+}
+
+var shimPort atomic.Uint32
+
+func (r *fakeRelays) Open(ctx context.Context, via, to roster.Member) (netip.AddrPort, error) {
+	v, target := r.byID(via.Identity), r.byID(to.Identity)
+	if v == nil || target == nil || v.down.Load() {
+		<-ctx.Done()
+		return netip.AddrPort{}, fmt.Errorf("open relay: %w", ctx.Err())
+	}
+	time.Sleep(3 * r.t.net.latency)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.opens++
+	s := r.opened[to.Identity]
+	if s == nil {
+		n := shimPort.Add(1)
+		s = &shim{owner: r.t, to: target, local: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(10000+n%50000))}
+	}
+	n := shimPort.Add(1)
+	s = &shim{owner: r.t, via: v, to: target, local: s.local, hop: netip.AddrPortFrom(v.underlay.Addr(), uint16(10000+n%50000))}
+	if r.opened == nil {
+		r.opened = map[roster.Key]*shim{}
+	}
+	r.opened[to.Identity] = s
+	r.t.mu.Lock()
+	r.t.shims[s.local] = s
+	r.t.mu.Unlock()
+	r.t.net.mu.Lock()
+	r.t.net.hops[s.hop] = s
+	r.t.net.mu.Unlock()
+	return s.local, nil
+}
+
+func (r *fakeRelays) Close(to roster.Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.opened[to]
+	if s == nil {
+		return
+	}
+	delete(r.opened, to)
+	r.t.mu.Lock()
+	delete(r.t.shims, s.local)
+	r.t.mu.Unlock()
+	r.t.net.mu.Lock()
+	delete(r.t.net.hops, s.hop)
+	r.t.net.mu.Unlock()
+}
+
+// keyOf derives a key that is nobody else's.
+func keyOf(parts ...any) [32]byte { return sha256.Sum256([]byte(fmt.Sprint(parts...))) }

@@ -1,0 +1,305 @@
+package mesh
+
+import (
+	"fmt"
+	"math"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/roster"
+)
+
+// never is an instant that does not come.
+const never = instant(math.MaxInt64)
+
+// due returns when tick wants to be called next.
+func (p *path) due(pace time.Duration) instant {
+	at := never
+	for _, s := range p.waiting {
+		if !s.missed {
+			at = min(at, s.at+p.wait())
+		}
+	}
+	if p.phase != up {
+		return min(at, p.nextTry)
+	}
+	if p.pings && p.nextPing != 0 {
+		at = min(at, p.nextPing)
+	}
+	if p.probe.until != 0 {
+		at = min(at, p.probe.until)
+	} else if p.probe.settled != 0 {
+		at = min(at, p.probe.settled)
+	} else if p.active && p.relayed() {
+		at = min(at, p.probe.next)
+	}
+	if !p.pings || pace == 0 && p.idle() {
+		at = min(at, p.heardAt+p.silence())
+	}
+	return at
+}
+
+// idle reports whether no pong is awaited or missed.
+func (p *path) idle() bool { return p.misses == 0 && len(p.waiting) == 0 }
+
+// urgent reports whether a tick now would look at what the tunnel says.
+func (p *path) urgent(now instant) bool {
+	overdue := slices.ContainsFunc(p.waiting, func(s sentPing) bool { return !s.missed && now >= s.at+p.wait() })
+	return overdue || p.phase != up && now >= p.nextTry || p.probe.until != 0 || p.probe.settled != 0 || !p.pings || p.relayed() && now >= p.probe.next
+}
+
+// silence is how long a peer that is not pinged regularly may say nothing.
+func (p *path) silence() time.Duration {
+	if !p.pings && p.gap > 0 && p.gap <= 2*patience {
+		return 4 * patience
+	}
+	return idleSilence
+}
+
+// tick does what is due. Before it, look must have been told what the tunnel says now.
+func (p *path) tick(now instant, w world) []deed {
+	p.endpoint = w.endpoint
+	p.expire(now)
+	switch {
+	case p.phase != up:
+		if now >= p.nextTry {
+			return p.try(now, w)
+		}
+		return nil
+	case p.dead(now):
+		p.fall(now, p.reason(now))
+		return p.tick(now, w)
+	}
+	deeds := p.leaveRelay(now, w)
+	if !p.pings {
+		return deeds
+	}
+	if w.pace == 0 && now >= p.heardAt+p.silence() && p.idle() {
+		p.nextPing = now
+	}
+	if p.nextPing != 0 && now >= p.nextPing {
+		p.nextPing = 0
+		if w.pace > 0 {
+			p.nextPing = now + w.pace
+		}
+		if p.probe.until == 0 {
+			deeds = append(deeds, p.ask(now, false))
+		}
+	}
+	return deeds
+}
+
+// expire counts pings whose pong did not come in time.
+func (p *path) expire(now instant) {
+	for i := range p.waiting {
+		s := &p.waiting[i]
+		if s.missed || now < s.at+p.wait() {
+			continue
+		}
+		s.missed = true
+		if s.probe {
+			continue
+		}
+		p.record(true)
+		if p.misses == 0 {
+			p.firstMiss = s.at
+		}
+		p.misses++
+		p.oneWay++
+		p.nextPing = now // once a second from now on
+	}
+	p.waiting = slices.DeleteFunc(p.waiting, func(s sentPing) bool { return now-s.at > 10*time.Second })
+}
+
+// dead reports whether a path that was up is not any more. What comes in counts for life, unless pongs stay out for so
+// long that it must be one-way.
+func (p *path) dead(now instant) bool {
+	if !p.pings {
+		return now-p.heardAt >= p.silence()
+	}
+	return p.misses >= lostAfter && p.heardAt < p.firstMiss || p.misses >= oneWayAfter
+}
+
+// reason says in words why a path is dead.
+func (p *path) reason(now instant) string {
+	if p.pings && p.heardAt >= p.firstMiss {
+		return fmt.Sprintf("packets come in, but %d pings in a row had no answer", p.misses)
+	}
+	what := "UDP"
+	if p.relayed() {
+		what = "the relay"
+	}
+	return fmt.Sprintf("%s was silent for %s", what, brief(now-p.heardAt))
+}
+
+// heardLately reports whether the tunnel heard the peer since the last try: then it is left where it is, so that it can
+// answer there. That holds for some pings, not for a path that is one-way.
+func (p *path) heardLately() bool {
+	return p.heard && p.heardAt >= p.lastTry && p.oneWay < oneWayAfter
+}
+
+// try takes the next step of the search for a way to the peer.
+func (p *path) try(now instant, w world) []deed {
+	if !p.pings {
+		if p.nextTry = p.heardAt + resetPace; now < p.nextTry {
+			return nil
+		}
+		p.lastTry, p.lastReset, p.nextTry = now, now, now+resetPace
+		return []deed{{kind: reset}}
+	}
+	if p.turn == turnAsk || p.heardLately() {
+		p.turn = max(p.turn, turnReset)
+		p.lastTry, p.nextTry = now, now+p.wait()
+		if !p.active {
+			p.nextTry = now + passivePace
+		}
+		return []deed{p.ask(now, false)}
+	}
+	if !p.active {
+		return p.tryPassive(now, w)
+	}
+	if p.turn == turnReset {
+		p.turn = turnCycle
+		deeds := p.direct(now, p.endpoint)
+		if len(w.relays) > 0 { // so that it is open when its turn comes
+			deeds = append(deeds, p.wantRelay(now, p.nextRelay(w))...)
+		}
+		return deeds
+	}
+	return p.cycle(now, w)
+}
+
+// tryPassive keeps our end fit for what the active side tries.
+func (p *path) tryPassive(now instant, w world) []deed {
+	p.lastTry, p.nextTry = now, now+passivePace
+	var deeds []deed
+	if direct := capped(w.direct, maxDirect); len(direct) > 0 {
+		if to := direct[p.turn%len(direct)]; to != p.endpoint {
+			p.endpoint = to
+			deeds = append(deeds, deed{kind: aim, to: to})
+		}
+		p.turn++
+	}
+	if now-p.lastReset >= resetPace && now-p.heardAt >= resetPace {
+		p.lastReset = now
+		deeds = append(deeds, deed{kind: reset})
+	}
+	return append(deeds, p.ask(now, false))
+}
+
+// cycle tries the next direct candidate or relay.
+func (p *path) cycle(now instant, w world) []deed {
+	direct, relays := capped(w.direct, maxDirect), capped(w.relays, maxRelays)
+	n := len(direct) + len(relays)
+	if n == 0 {
+		return p.direct(now, p.endpoint)
+	}
+	i := (p.turn - turnCycle) % n
+	if p.turn == turnCycle && i < len(direct) && direct[i] == p.endpoint && n > 1 { // tried when the path died
+		p.turn++
+		i = (i + 1) % n
+	}
+	if i < len(direct) {
+		p.turn++
+		return p.direct(now, direct[i])
+	}
+	via := relays[i-len(direct)]
+	if p.relay.addr.IsValid() && p.relay.via == via {
+		p.turn++
+		return p.direct(now, p.relay.addr)
+	}
+	deeds := p.wantRelay(now, via)
+	if now-p.relay.asked >= relayPause {
+		p.turn++
+	}
+	p.lastTry, p.nextTry = now, now+p.wait()
+	return append(deeds, p.ask(now, false))
+}
+
+// direct makes one try at an address, with new keys: the peer may have lost the old ones.
+func (p *path) direct(now instant, to netip.AddrPort) []deed {
+	p.lastTry, p.lastReset, p.nextTry = now, now, now+p.wait()
+	var deeds []deed
+	if to.IsValid() && to != p.endpoint {
+		p.endpoint = to
+		deeds = append(deeds, deed{kind: aim, to: to})
+	}
+	return append(deeds, deed{kind: reset}, p.ask(now, false))
+}
+
+// nextRelay returns the relay that a path that just died will want: not the one that it died on.
+func (p *path) nextRelay(w world) roster.Key {
+	for _, via := range w.relays {
+		if !p.relayed() || via != p.relay.via {
+			return via
+		}
+	}
+	return w.relays[0]
+}
+
+// wantRelay asks for a relay, unless one is being opened.
+func (p *path) wantRelay(now instant, via roster.Key) []deed {
+	if p.relay.opening || p.relay.addr.IsValid() && p.relay.via == via {
+		return nil
+	}
+	p.relay.opening, p.relay.asked = true, now
+	return []deed{{kind: openRelay, via: via}}
+}
+
+// planProbe says when to look for a direct path again.
+func (p *path) planProbe(now instant) {
+	p.probe.next = now + probeWaits[min(p.probe.count, len(probeWaits)-1)]
+	p.probe.count++
+}
+
+// leaveRelay looks for a direct path while the relay works, and closes the relay when there is one.
+func (p *path) leaveRelay(now instant, w world) []deed {
+	switch {
+	case p.probe.until != 0 && now >= p.probe.until: // back, before anybody misses much
+		p.probe.until = 0
+		p.planProbe(now)
+		if p.relayed() || !p.relay.addr.IsValid() {
+			return nil
+		}
+		p.endpoint = p.relay.addr
+		return []deed{{kind: aim, to: p.relay.addr}, p.ask(now, false)}
+	case p.probe.settled != 0 && now >= p.probe.settled:
+		return p.settle(now)
+	case p.probe.until == 0 && p.active && p.relayed() && now >= p.probe.next:
+		direct := capped(w.direct, maxDirect)
+		if len(direct) == 0 {
+			p.planProbe(now)
+			return nil
+		}
+		to := direct[(p.probe.count-1)%len(direct)]
+		p.probe.to, p.probe.until = to, now+probePause
+		p.endpoint = to
+		return []deed{{kind: aim, to: to}, p.ask(now, true)}
+	case !p.relayed() && p.relay.addr.IsValid() && p.probe.until == 0 && p.probe.settled == 0 && !p.relay.opening:
+		p.probe.settled = now + settling // the tunnel found it by itself
+	}
+	return nil
+}
+
+// settle closes the relay some time after a direct path came back. Packets that were still on their way through the
+// relay may have turned the tunnel back to it.
+func (p *path) settle(now instant) []deed {
+	before, via := p.form()
+	p.probe.settled = 0
+	var deeds []deed
+	if p.relayed() {
+		if !p.probe.to.IsValid() {
+			p.planProbe(now)
+			return nil
+		}
+		p.endpoint = p.probe.to
+		deeds = append(deeds, deed{kind: aim, to: p.probe.to}, p.ask(now, false))
+	}
+	p.relay.addr = netip.AddrPort{}
+	p.note(now, before, via, "a ping came back on the direct path")
+	return append(deeds, deed{kind: closeRelay})
+}
+
+// capped returns at most the first n of s.
+func capped[T any](s []T, n int) []T { return s[:min(n, len(s))] }

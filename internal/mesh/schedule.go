@@ -1,0 +1,209 @@
+package mesh
+
+import (
+	"container/heap"
+	"time"
+)
+
+// Paces of what is not bound to one peer.
+const (
+	grid        = 10 * time.Millisecond  // what is due at nearly the same time is done together
+	round       = 5 * time.Second        // regular pings, and the random ones
+	roundJitter = time.Second            // at most so much sooner
+	critical    = time.Second            // pings of a hidden member
+	lookPace    = 10 * time.Second       // the tunnel is asked even if nobody misses anything
+	rotatePace  = 500 * time.Millisecond // the same while keys are changed
+	firstPace   = 30 * time.Millisecond  // between first pings to peers that are no partners
+	tryPace     = 120 * time.Millisecond // between tries to reach peers that are no partners
+	againPace   = 15 * time.Millisecond  // the same when one of many lost came back
+	spread      = 200 * time.Millisecond // news go out within
+	extras      = 2                      // random others are pinged each round
+)
+
+// schedule says which peer wants attention when.
+type schedule struct {
+	queue   queue
+	nextAll instant // the next look at the tunnel
+	nextRnd instant // the next round of random pings
+	paced   instant // when the last place in the queue of tries is
+	againAt instant // lost peers were tried all at once
+}
+
+// queue is a heap of peers by due.
+type queue []*peer
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].due < q[j].due }
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i, j
+}
+
+func (q *queue) Push(x any) {
+	p := x.(*peer)
+	p.index = len(*q)
+	*q = append(*q, p)
+}
+
+func (q *queue) Pop() any {
+	old := *q
+	p := old[len(old)-1]
+	old[len(old)-1] = nil
+	*q = old[:len(old)-1]
+	p.index = -1
+	return p
+}
+
+// plan puts a peer where it belongs in the schedule.
+func (m *Mesh) plan(p *peer) {
+	if m.peers[p.member.Identity] != p {
+		return
+	}
+	at := min(p.path.due(m.pace(p)), p.size.due(&p.path))
+	if at != never {
+		at = (at + grid - 1) / grid * grid
+	}
+	switch {
+	case p.index < 0:
+		p.due = at
+		heap.Push(&m.queue, p)
+	case p.due != at:
+		p.due = at
+		heap.Fix(&m.queue, p.index)
+	}
+}
+
+// drop takes a peer out of the schedule.
+func (m *Mesh) drop(p *peer) {
+	if p.index >= 0 {
+		heap.Remove(&m.queue, p.index)
+	}
+}
+
+// start plans the first ping to a new peer: soon to a partner, in turn to others.
+func (m *Mesh) start(p *peer, now instant) {
+	if !p.path.pings {
+		return
+	}
+	if p.partner {
+		p.path.nextTry = now + time.Duration(m.rnd.Int64N(int64(spread)))
+	} else {
+		p.path.nextTry = m.turn(now, firstPace)
+	}
+}
+
+// turn returns the next place in the queue of tries.
+func (m *Mesh) turn(now instant, pace time.Duration) instant {
+	m.paced = max(m.paced+pace, now)
+	return m.paced
+}
+
+// pace returns how often a peer is pinged while all is well.
+func (m *Mesh) pace(p *peer) time.Duration {
+	switch {
+	case !p.partner:
+		return 0
+	case m.self.Hidden():
+		return critical
+	}
+	return round - time.Duration(m.rnd.Int64N(int64(roundJitter)))
+}
+
+// nextDue returns when tick is to be called next.
+func (m *Mesh) nextDue() instant {
+	at := min(m.nextAll, m.nextRnd)
+	if len(m.queue) > 0 {
+		at = min(at, m.queue[0].due)
+	}
+	if !m.isSet {
+		at = min(at, m.setAgainAt)
+	}
+	return at
+}
+
+// tick does all that is due.
+func (m *Mesh) tick() {
+	now := m.now()
+	if !m.isSet && now >= m.setAgainAt {
+		m.setPeers()
+	}
+	if now >= m.nextAll {
+		m.look(now)
+		m.resolveAll()
+	}
+	if now >= m.nextRnd {
+		m.nextRnd = now + m.roundLength()
+		m.pingOthers(now)
+	}
+	for len(m.queue) > 0 && m.queue[0].due <= now {
+		p := m.queue[0]
+		m.attend(p, now)
+		m.plan(p)
+		if p.index >= 0 && p.due <= now { // cannot be; but if it were, the loop would not end
+			p.due = now + grid
+			heap.Fix(&m.queue, p.index)
+		}
+	}
+}
+
+func (m *Mesh) roundLength() time.Duration {
+	return round - time.Duration(m.rnd.Int64N(int64(roundJitter)))
+}
+
+// attend does what is due for one peer.
+func (m *Mesh) attend(p *peer, now instant) {
+	if p.path.urgent(now) {
+		m.look(now)
+	}
+	was := p.path.phase
+	tried := p.path.lastTry
+	m.do(p, now, p.path.tick(now, m.world(p)))
+	if p.path.phase != up && p.path.lastTry != tried && !p.partner {
+		p.path.nextTry = max(p.path.nextTry, m.turn(now, tryPace))
+	}
+	if was == up && p.path.phase == down {
+		m.fell(p)
+	}
+	m.probeSize(p, now)
+}
+
+// pingOthers pings some peers that are no partners, so that news get around among many.
+func (m *Mesh) pingOthers(now instant) {
+	if len(m.peers) <= maxPartners {
+		return
+	}
+	for range extras {
+		skip := m.rnd.IntN(len(m.queue))
+		if p := m.queue[skip]; !p.partner && p.path.phase == up && p.path.pings && p.path.idle() {
+			m.do(p, now, []deed{p.path.ask(now, false)})
+			m.plan(p)
+		}
+	}
+}
+
+// came is to be called when a peer that was lost is back: what brought it back may have brought back others.
+func (m *Mesh) came(p *peer, now instant, lost time.Duration) {
+	if lost < round || now < m.againAt {
+		return
+	}
+	m.againAt = now + round
+	at := now
+	for _, o := range m.peers {
+		if o != p && o.path.phase == down && o.path.active && o.path.nextTry > at+patience {
+			at += againPace
+			o.path.retry(at)
+			m.plan(o)
+		}
+	}
+}
+
+// tellSoon plans pings to all partners within a short time: there is news.
+func (m *Mesh) tellSoon() {
+	now := m.now()
+	for _, p := range m.partners {
+		if p.path.phase == up {
+			p.path.nextPing = now + time.Duration(m.rnd.Int64N(int64(spread)))
+			m.plan(p)
+		}
+	}
+}

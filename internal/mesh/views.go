@@ -1,0 +1,185 @@
+package mesh
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/tunnel"
+)
+
+// views are what we and others see of where members are.
+type views struct {
+	lookedAt instant // at the tunnel
+	looked   bool
+}
+
+// hint is where another member saw a peer.
+type hint struct {
+	by   roster.Key
+	at   netip.AddrPort
+	seen instant
+}
+
+const (
+	maxHints  = 4 // of one peer
+	hintValid = 10 * time.Minute
+	recent    = time.Minute // an endpoint that was heard since is worth telling
+)
+
+// look asks the tunnel what it knows, unless it was asked at this very moment.
+func (m *Mesh) look(now instant) {
+	if m.views.looked && m.views.lookedAt == now {
+		return
+	}
+	before := m.views.lookedAt
+	m.views.lookedAt, m.views.looked = now, true
+	m.nextAll = now + lookPace
+	if m.rotating {
+		m.nextAll = now + rotatePace
+	}
+	states, err := m.c.Tunnel.Peers()
+	if err != nil {
+		m.notes.put("tunnel", "the tunnel does not say how its peers are: "+err.Error())
+		return
+	}
+	m.notes.drop("tunnel")
+	var next []tunnel.PeerState
+	for _, s := range states {
+		if p := m.byKey[s.Key]; p != nil && s.Key == p.key {
+			m.see(p, s, now, before)
+		} else if p != nil {
+			next = append(next, s)
+		}
+	}
+	if m.rotating {
+		m.lookAtNext(next, now)
+	}
+}
+
+// see takes note of one peer's state.
+func (m *Mesh) see(p *peer, s tunnel.PeerState, now, before instant) {
+	// A reset may set the counter back to nothing.
+	advanced := s.Received > p.state.Received || s.Received != 0 && s.Received < p.state.Received
+	if !s.Handshake.Equal(p.state.Handshake) {
+		p.shook = now
+		advanced = advanced || !s.Handshake.IsZero()
+	}
+	if s.Endpoint != p.state.Endpoint {
+		p.size.restart()
+	}
+	p.state = s
+	was, lost := p.path.phase, now-p.path.since
+	nextBefore := p.path.due(0)
+	p.path.look(now, before, s.Endpoint, advanced)
+	if was != up && p.path.phase == up {
+		m.came(p, now, lost)
+	}
+	if was != p.path.phase || p.path.due(0) != nextBefore {
+		m.plan(p)
+	}
+}
+
+// world returns what a path looks at.
+func (m *Mesh) world(p *peer) world {
+	w := world{endpoint: p.state.Endpoint, pace: m.pace(p)}
+	if p.path.phase != up || p.path.relayed() || p.path.probe.until != 0 || p.path.misses >= lostAfter-1 {
+		w.direct = m.direct(p)
+		w.relays = m.relaysTo(p)
+	}
+	return w
+}
+
+// direct returns where a peer may be, best first: where it answered last, where others heard it, what the roster says.
+// Of a hidden member nothing is known but what the tunnel knows.
+func (m *Mesh) direct(p *peer) []netip.AddrPort {
+	var out []netip.AddrPort
+	add := func(a netip.AddrPort) {
+		if a.IsValid() && !slices.Contains(out, a) {
+			out = append(out, a)
+		}
+	}
+	add(p.path.good)
+	if p.member.Hidden() {
+		return out
+	}
+	now := m.now()
+	told := 0
+	for _, h := range p.hints {
+		if now-h.seen < hintValid && told < 2 {
+			told++
+			add(h.at)
+		}
+	}
+	for _, a := range m.lookups.known(p.member.Mesh.Endpoint) {
+		add(a)
+	}
+	return out
+}
+
+// hinted takes note of where a member was heard by another one, freshest first.
+func (m *Mesh) hinted(by *peer, s sighting, now instant) {
+	p := m.peers[s.Identity]
+	if p == nil || p == by || p.member.Hidden() || !plausible(s.Address) {
+		return
+	}
+	h := hint{by: by.member.Identity, at: s.Address, seen: now - time.Duration(min(s.Age, 3600))*time.Second}
+	p.hints = slices.DeleteFunc(p.hints, func(o hint) bool { return o.at == h.at || o.by == h.by && now-o.seen > hintValid })
+	i, _ := slices.BinarySearchFunc(p.hints, h.seen, func(o hint, at instant) int {
+		if o.seen >= at {
+			return -1
+		}
+		return 1
+	})
+	p.hints = capped(slices.Insert(p.hints, i, h), maxHints)
+	if now-h.seen > 2*round || p.path.idle() && p.path.phase == up {
+		return
+	}
+	m.look(now)
+	m.do(p, now, p.path.hint(now, h.at))
+	m.plan(p)
+}
+
+// sightings are what we tell others: members that are not hidden and that our own tunnel heard lately, directly, at
+// another address than the roster says.
+func (m *Mesh) sightings(to *peer, now instant) []sighting {
+	var out []sighting
+	for _, p := range m.peers {
+		if p == to || p.member.Hidden() || p.path.phase != up || p.path.relayed() || p.path.probe.until != 0 ||
+			!plausible(p.state.Endpoint) || now-p.path.heardAt > recent {
+			continue
+		}
+		known := m.lookups.known(p.member.Mesh.Endpoint)
+		if len(known) == 0 && p.member.Mesh.Endpoint != "" || slices.Contains(known, p.state.Endpoint) || m.isRelay(p.state.Endpoint.Addr(), p) {
+			continue
+		}
+		out = append(out, sighting{Identity: p.member.Identity, Address: p.state.Endpoint, Age: uint32((now - p.path.heardAt) / time.Second)})
+	}
+	slices.SortFunc(out, func(a, b sighting) int { return int(int64(a.Age) - int64(b.Age)) })
+	return capped(out, maxMoved)
+}
+
+// isRelay reports whether another member is at an address according to the roster: who is seen there may come through
+// its relay.
+func (m *Mesh) isRelay(a netip.Addr, not *peer) bool {
+	for _, o := range m.peers {
+		if o == not || o.member.Mesh.Relay == "" {
+			continue
+		}
+		for _, k := range m.lookups.known(o.member.Mesh.Endpoint) {
+			if k.Addr() == a {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// seenBy returns where we see a peer, to be told to itself only; nothing for a hidden member.
+func (m *Mesh) seenBy(p *peer) netip.AddrPort {
+	if p.member.Hidden() || p.path.relayed() || !plausible(p.state.Endpoint) {
+		return netip.AddrPort{}
+	}
+	return p.state.Endpoint
+}
