@@ -1,0 +1,185 @@
+package vpncloud
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// overhead is what vpncloud adds to a packet at most: outer IPv6 and UDP headers, and its own.
+	overhead = 73
+	maxMTU   = 1500 - overhead
+	// minMTU is IPv6's: with less, the kernel takes the addresses away. What is larger than the way underneath then goes
+	// in fragments.
+	minMTU = 1280
+	// segmentHeaders are IPv6's and TCP's.
+	segmentHeaders = 40 + 20
+)
+
+// link is the TUN device. It is ours and stays when the program ends, so that addresses, routes and sockets do.
+type link struct {
+	name    string
+	address netip.Addr
+	network netip.Prefix
+}
+
+// openLink makes the device. One of that name that nobody uses is what a predecessor left.
+func openLink(name string, address netip.Addr, network netip.Prefix) (*link, error) {
+	l := &link{name: name, address: address, network: network}
+	old, err := netlink.LinkByName(name)
+	if err == nil {
+		if old.Type() != "tuntap" {
+			return nil, fmt.Errorf("interface %q exists and is no TUN device", name)
+		}
+		if old.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 && old.Attrs().RawFlags&unix.IFF_UP != 0 {
+			return nil, fmt.Errorf("interface %q is in use by another program", name)
+		}
+		if err := netlink.LinkDel(old); err != nil {
+			return nil, fmt.Errorf("remove stale interface %q: %w", name, err)
+		}
+	} else if !isNoLink(err) {
+		return nil, fmt.Errorf("look for interface %q: %w", name, err)
+	}
+	if err := l.ensure(); err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+func isNoLink(err error) bool { return errors.As(err, &netlink.LinkNotFoundError{}) }
+
+// ensure makes the device if it is not there.
+func (l *link) ensure() error {
+	_, err := netlink.LinkByName(l.name)
+	if !isNoLink(err) {
+		return err
+	}
+	tun := &netlink.Tuntap{
+		LinkAttrs: netlink.LinkAttrs{Name: l.name, MTU: maxMTU}, Mode: netlink.TUNTAP_MODE_TUN, Flags: netlink.TUNTAP_NO_PI,
+	}
+	if err := netlink.LinkAdd(tun); err != nil {
+		return fmt.Errorf("make interface %q: %w", l.name, err)
+	}
+	for _, f := range tun.Fds { // it stays without us, and has room for one user
+		if err := f.Close(); err != nil {
+			return fmt.Errorf("make interface %q: %w", l.name, err)
+		}
+	}
+	return l.configure()
+}
+
+// configure sets MTU, address and routes, whatever is there.
+func (l *link) configure() error {
+	wrap := func(what string, err error) error { return fmt.Errorf("%s of interface %q: %w", what, l.name, err) }
+	dev, err := netlink.LinkByName(l.name)
+	if err != nil {
+		return wrap("look", err)
+	}
+	if mtu := min(max(dev.Attrs().MTU, minMTU), maxMTU); mtu != dev.Attrs().MTU {
+		if err := netlink.LinkSetMTU(dev, mtu); err != nil {
+			return wrap("set MTU", err)
+		}
+	}
+	address := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(l.address, l.address.BitLen())), Flags: unix.IFA_F_NODAD}
+	err = netlink.AddrReplace(dev, address)
+	if errors.Is(err, unix.EACCES) { // IPv6 is off for new interfaces
+		err = os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", l.name, "disable_ipv6"), []byte("0"), 0)
+		if err == nil {
+			err = netlink.AddrReplace(dev, address)
+		}
+	}
+	if err != nil {
+		return wrap("set IPv6 address", err)
+	}
+	if err := netlink.LinkSetUp(dev); err != nil {
+		return wrap("set up", err)
+	}
+	if err := netlink.RouteReplace(&netlink.Route{LinkIndex: dev.Attrs().Index, Dst: ipNet(l.network)}); err != nil {
+		return wrap("set route", err)
+	}
+	return nil
+}
+
+// segment makes TCP advertise segments that fit into a packet of so many bytes, to one address; 0 undoes it.
+func (l *link) segment(address netip.Addr, packet int) error {
+	dev, err := netlink.LinkByName(l.name)
+	if err != nil {
+		return fmt.Errorf("set segment: %w", err)
+	}
+	route := &netlink.Route{LinkIndex: dev.Attrs().Index, Dst: ipNet(netip.PrefixFrom(address, address.BitLen()))}
+	if packet == 0 {
+		if err := netlink.RouteDel(route); err != nil && !errors.Is(err, unix.ESRCH) {
+			return fmt.Errorf("forget segment of %v: %w", address, err)
+		}
+		return nil
+	}
+	route.AdvMSS = max(packet, minMTU) - segmentHeaders
+	if err := netlink.RouteReplace(route); err != nil {
+		return fmt.Errorf("set segment of %v: %w", address, err)
+	}
+	return nil
+}
+
+func (l *link) mtu() int {
+	dev, err := netlink.LinkByName(l.name)
+	if err != nil {
+		return maxMTU
+	}
+	return dev.Attrs().MTU
+}
+
+func (l *link) close() error {
+	dev, err := netlink.LinkByName(l.name)
+	if isNoLink(err) {
+		return nil
+	}
+	if err == nil {
+		err = netlink.LinkDel(dev)
+	}
+	if err != nil {
+		return fmt.Errorf("remove interface %q: %w", l.name, err)
+	}
+	return nil
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// attributes are the child's: a group of its own, and the end of the thread that started it is its own.
+func attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// uptimeHours counts hours as vpncloud does.
+func uptimeHours() uint16 {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &t); err != nil {
+		return 0
+	}
+	return uint16(t.Sec / 3600)
+}
+
+// makeInMemory makes an empty private folder in a file system in memory.
+func makeInMemory(name string) (string, error) {
+	for _, root := range []string{"/run", "/dev/shm"} {
+		var fs unix.Statfs_t
+		if unix.Statfs(root, &fs) != nil || fs.Type != unix.TMPFS_MAGIC {
+			continue
+		}
+		path := filepath.Join(root, name)
+		if err := os.RemoveAll(path); err != nil {
+			return "", err
+		}
+		return path, os.Mkdir(path, 0o700)
+	}
+	return "", errors.New("neither /run nor /dev/shm is in memory")
+}

@@ -1,0 +1,25 @@
+//go:build !linux
+
+package vpncloud
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"syscall"
+)
+
+var errOnlyLinux = fmt.Errorf("vpncloud is driven on Linux only: %w", errors.ErrUnsupported)
+
+type link struct{}
+
+func openLink(string, netip.Addr, netip.Prefix) (*link, error) { return nil, errOnlyLinux }
+
+func (*link) ensure() error                 { return errOnlyLinux }
+func (*link) configure() error              { return errOnlyLinux }
+func (*link) segment(netip.Addr, int) error { return errOnlyLinux }
+func (*link) mtu() int                      { return 0 }
+func (*link) close() error                  { return nil }
+func attributes() *syscall.SysProcAttr      { return nil }
+func uptimeHours() uint16                   { return 0 }
+func makeInMemory(string) (string, error)   { return "", errOnlyLinux }
