@@ -103,6 +103,27 @@ func TestSenderAnswersOneGuess(t *testing.T) {
 	}
 }
 
+// A receiver that came first has stopped waiting for an answer about addresses, and would take it for what comes next.
+func TestProbeOfWhoCameFirst(t *testing.T) {
+	tr := Transfer{Relay: newRelay(t, &Relay{}), Code: newCode(t), Wait: time.Minute, Limit: time.Minute}
+	l := guesser(t, tr)
+	_, hello, err := begin([]byte("guess"), curve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFrame(l, []byte(`{"Bytes":"","Kind":"pake1"}`))
+	writeFrame(l, []byte(handshake))
+	l.send(nil, message{Type: typePAKE, Bytes: hello, Bytes2: []byte(curve)})
+	sent := make(chan error, 1)
+	go func() { sent <- Send(t.Context(), tr, "", []byte("x"), nil) }()
+	b, err := readSpoken(l, maxStranger)
+	if m, notMessage := decode(nil, b); err != nil || notMessage != nil || m.Type != typePAKE {
+		t.Errorf("the sender said %q, %v, %v", b, err, notMessage)
+	}
+	l.Close()
+	wantKind(t, "sender", <-sent, PeerLeft)
+}
+
 // Who comes and goes without a guess does not spend the code.
 func TestVisitorsDoNotSpendTheCode(t *testing.T) {
 	tr := Transfer{Relay: newRelay(t, &Relay{}), Code: newCode(t), Wait: time.Minute, Limit: time.Minute}

@@ -34,9 +34,8 @@ const (
 // link is a connection to a room of a relay.
 type link struct {
 	net.Conn
-	r     *bufio.Reader
-	host  string   // the relay's address
-	ports []string // where it takes content links
+	r      *bufio.Reader
+	banner string // what the relay said of its ports
 }
 
 // dial joins a room of the relay at address, host:port.
@@ -57,16 +56,9 @@ func dial(ctx context.Context, address, password, room string) (*link, error) {
 		}
 		return nil, faultf(RelayRefused, "relay %s does not answer as a relay of croc: %w", address, err)
 	}
-	l := newLink(conn)
-	l.host, _, err = net.SplitHostPort(conn.RemoteAddr().String())
-	if err == nil {
-		l.ports, err = parsePorts(banner)
-	}
-	if err != nil {
-		conn.Close()
-		return nil, faultf(RelayRefused, "relay %s: %w", address, err)
-	}
 	conn.SetDeadline(time.Time{})
+	l := newLink(conn)
+	l.banner = banner
 	return l, nil
 }
 
@@ -135,24 +127,27 @@ func askSealed(conn net.Conn, key []byte, s string) (string, error) {
 	return string(b), nil
 }
 
-// parsePorts reads a relay's banner: where it takes content links.
-func parsePorts(banner string) ([]string, error) {
-	ports := strings.Split(banner, ",")
-	if len(ports) > maxPorts {
-		return nil, fmt.Errorf("%d ports, more than %d", len(ports), maxPorts)
+// contentAddresses returns where the relay takes the content of who meets at l.
+func (l *link) contentAddresses() ([]string, error) {
+	host, _, err := net.SplitHostPort(l.RemoteAddr().String())
+	if err != nil {
+		return nil, err
 	}
-	for _, p := range ports {
+	ports := strings.Split(l.banner, ",")
+	if len(ports) > maxPorts {
+		return nil, faultf(RelayRefused, "the relay names %d ports, more than %d", len(ports), maxPorts)
+	}
+	for i, p := range ports {
 		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
-			return nil, errors.New("it names no port for the content")
+			return nil, faultf(RelayRefused, "the relay names no port for the content")
 		}
+		ports[i] = net.JoinHostPort(host, p)
 	}
 	return ports, nil
 }
 
-// content joins the room of the i-th content link that belongs to a link of room.
-func (l *link) content(ctx context.Context, password, room string, i int) (*link, error) {
-	return dial(ctx, net.JoinHostPort(l.host, l.ports[i]), password, fmt.Sprintf("%s-%d", room, i))
-}
+// contentRoom returns the name of the i-th room for the content of who meets in room.
+func contentRoom(room string, i int) string { return fmt.Sprintf("%s-%d", room, i) }
 
 // sendJSON sends a message with v in it.
 func (l *link) sendJSON(key []byte, kind string, v any) error {

@@ -106,8 +106,12 @@ func (t Transfer) contents(ctx context.Context, l *link, room string) (all []*li
 			c.Close()
 		}
 	}
-	for i := range l.ports {
-		c, err := l.content(ctx, t.password(), room, i)
+	addresses, err := l.contentAddresses()
+	if err != nil {
+		return nil, nil, err
+	}
+	for i, a := range addresses {
+		c, err := dial(ctx, a, t.password(), contentRoom(room, i))
 		if err != nil {
 			closeAll()
 			return nil, nil, err

@@ -130,7 +130,11 @@ func (t Transfer) give(ctx context.Context, l *link, hello message, name string,
 	if err := l.send(nil, message{Type: typePAKE, Bytes: reply, Bytes2: salt}); err != nil {
 		return err
 	}
-	content, err := l.content(ctx, t.password(), room, 0)
+	addresses, err := l.contentAddresses()
+	if err != nil {
+		return err
+	}
+	content, err := dial(ctx, addresses[0], t.password(), contentRoom(room, 0)) // one is enough
 	if err != nil {
 		return err
 	}
