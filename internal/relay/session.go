@@ -15,7 +15,7 @@ import (
 const maxSessions = 256
 
 // waiting is how many datagrams a session holds while it looks up its way.
-const waiting = 64
+const waiting = queued
 
 // way is where a session sends: into our own tunnel, or to a member's public endpoint.
 type way struct {
@@ -191,7 +191,18 @@ func (s *Server) connect(x *session, attempt int) (net.Conn, error) {
 
 // openUDP returns a connected socket: the kernel takes datagrams only from to.
 func openUDP(to netip.AddrPort) (net.Conn, error) {
-	return net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(to))
+	if err != nil {
+		return nil, err
+	}
+	widen(conn)
+	return conn, nil
+}
+
+// widen makes room for a burst of a tunnel's in a socket; the kernel's own measure is for a tenth of it.
+func widen(conn *net.UDPConn) {
+	const room = 1 << 20
+	_, _ = conn.SetReadBuffer(room), conn.SetWriteBuffer(room)
 }
 
 // move carries datagrams over one socket, which it closes, until the session ends or the way must be looked up anew;

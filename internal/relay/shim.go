@@ -51,6 +51,7 @@ func (c *Client) newShimLocked(u *uplink, peer roster.Key) (*shim, error) {
 	if err != nil {
 		return nil, reason(err)
 	}
+	widen(conn)
 	x := &shim{peer: peer, conn: conn, address: conn.LocalAddr().(*net.UDPAddr).AddrPort(), uplink: u}
 	x.idle = time.AfterFunc(idle, func() { c.expire(x) })
 	u.users++

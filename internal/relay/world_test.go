@@ -45,7 +45,7 @@ func (b *lockedBuffer) String() string {
 }
 
 // newWorld has members of those names; validators are those whose name begins with v.
-func newWorld(t *testing.T, names ...string) *world {
+func newWorld(t testing.TB, names ...string) *world {
 	w := &world{members: map[string]roster.Member{}}
 	for _, n := range names {
 		m := roster.Member{Name: n, Role: roster.RoleSentry, Identity: identity(n)}
@@ -129,7 +129,7 @@ func (w *world) server(name string) *Server {
 }
 
 // serve runs s on loopback until the test ends, puts it into the roster, and returns what stops it.
-func (w *world) serve(t *testing.T, name string, s *Server) (stop func()) {
+func (w *world) serve(t testing.TB, name string, s *Server) (stop func()) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +138,7 @@ func (w *world) serve(t *testing.T, name string, s *Server) (stop func()) {
 	return w.serveOn(t, s, l)
 }
 
-func (w *world) serveOn(t *testing.T, s *Server, l net.Listener) (stop func()) {
+func (w *world) serveOn(t testing.TB, s *Server, l net.Listener) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- s.Serve(ctx, l) }()
