@@ -1,0 +1,150 @@
+package wireguard
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"runtime"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// lan is a network that hosts in namespaces of their own are attached to. It needs root, and no other program.
+type lan struct {
+	t     *testing.T
+	hub   *namespace
+	hosts map[int]place
+}
+
+// namespace is a network namespace without a name: it ends with the last file that is open in it.
+type namespace struct{ file *os.File }
+
+// newNamespace makes a namespace in which loopback is up.
+func newNamespace(t *testing.T) *namespace {
+	t.Helper()
+	n := &namespace{}
+	err := onThread(func() (err error) {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		n.file, err = os.Open("/proc/thread-self/ns/net")
+		return errors.Join(err, up("lo"))
+	})
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSYS) {
+		t.Skipf("network namespaces need root: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.file.Close() })
+	return n
+}
+
+// onThread calls f on a thread of its own, and brings the thread back to where it was.
+func onThread(f func() error) error {
+	runtime.LockOSThread()
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer home.Close()
+	err = f()
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		return errors.Join(err, back) // the thread stays locked, and is lost with the goroutine
+	}
+	runtime.UnlockOSThread()
+	return err
+}
+
+func (n *namespace) do(f func() error) error {
+	return onThread(func() error {
+		if err := unix.Setns(int(n.file.Fd()), unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		return f()
+	})
+}
+
+func up(name string) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return netlink.LinkSetUp(l)
+}
+
+func newLAN(t *testing.T) *lan {
+	t.Helper()
+	l := &lan{t: t, hub: newNamespace(t), hosts: map[int]place{}}
+	err := l.hub.do(func() error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = "hub"
+		return errors.Join(netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}), up("hub"))
+	})
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		t.Skipf("the kernel has no bridge: %v", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// host returns the n-th host, with 192.0.2.N on eth0.
+func (l *lan) host(n int) place {
+	l.t.Helper()
+	if p, ok := l.hosts[n]; ok {
+		return p
+	}
+	ns, port := newNamespace(l.t), fmt.Sprintf("port%d", n)
+	p := place{netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}), ns.do}
+	err := l.hub.do(func() error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = port
+		err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(ns.file.Fd())})
+		if err != nil {
+			return err
+		}
+		hub, err := netlink.LinkByName("hub")
+		if err != nil {
+			return err
+		}
+		return errors.Join(netlink.LinkSetMaster(&netlink.Veth{LinkAttrs: attrs}, hub), up(port))
+	})
+	err = errors.Join(err, ns.do(func() error {
+		eth, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		address := netlink.Addr{IPNet: ipNet(netip.PrefixFrom(p.address, 24))}
+		return errors.Join(netlink.AddrAdd(eth, &address), netlink.LinkSetUp(eth))
+	}))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.hosts[n] = p
+	return p
+}
+
+// opener opens members with a device in the kernel, each on a host of its own.
+func (l *lan) opener(b Backend) opener {
+	return func(t testing.TB, n int, change func(*Config)) *end {
+		t.Helper()
+		// Names are this process's own: tools' sockets are by name alone.
+		c := Config{Backend: b, Interface: fmt.Sprintf("pw%d-%d", os.Getpid()%100_000, n), Address: meshAddress(n)}
+		if change != nil {
+			change(&c)
+		}
+		e, err := tryEnd(t, l.host(n), c)
+		if none := (unavailable{}); errors.As(err, &none) {
+			t.Skip(none.Error())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e
+	}
+}
