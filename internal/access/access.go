@@ -13,6 +13,9 @@ const (
 	Control Service = "control" // the mesh's own: pings, rosters
 )
 
+// Services returns all services.
+func Services() []Service { return []Service{P2P, Control} }
+
 // Port returns the port of a service inside the mesh, 0 for one that is not known.
 func (s Service) Port() uint16 {
 	switch s {
