@@ -24,7 +24,7 @@ const (
 	timeout = 2 * time.Minute
 	memory  = "1024"
 	cpus    = "2"
-	tail    = 40 // lines of the kernel that are kept
+	tail    = 200 // lines of the kernel that are kept: a panic has dozens
 )
 
 // commandLine makes the kernel quiet, and end the machine when it is in trouble instead of waiting for somebody.

@@ -1,30 +1,20 @@
 package vmlab
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
-
-var kernel = sync.OnceValues(func() (*VM, error) { return Prepare(context.Background(), func(string, ...any) {}) })
-
-// prepared returns a machine, or skips t where there can be none.
-func prepared(t *testing.T) *VM {
-	t.Helper()
-	Skip(t)
-	vm, err := kernel()
-	if err != nil {
-		t.Skipf("test machines need a kernel: %v", err)
-	}
-	return vm
-}
 
 // leaveNothing checks at the end of t that machines left no files.
 func leaveNothing(t *testing.T) {
@@ -113,20 +103,73 @@ func TestPanicOfTheGuestIsTold(t *testing.T) {
 	}
 }
 
-// canceller calls cancel once something is written.
-type canceller struct{ cancel context.CancelFunc }
-
-func (c canceller) Write(b []byte) (int, error) { c.cancel(); return len(b), nil }
-
-func TestCancelEndsTheMachine(t *testing.T) {
+func TestCancel(t *testing.T) {
 	vm := prepared(t)
 	leaveNothing(t)
 	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	got, err := vm.Run(ctx, Job{Args: []string{"sh", "-c", "echo here; sleep 3600"}, Out: canceller{cancel}})
+	cancel()
+	got, err := vm.Run(ctx, Job{Args: []string{"true"}})
 	if !errors.Is(err, context.Canceled) || got.Code != -1 {
 		t.Errorf("got %+v, %v; want that it was cancelled", got, err)
 	}
+}
+
+// TestMachineEndsWithItsProcess kills a process that runs a machine and waits for the machine's end.
+func TestMachineEndsWithItsProcess(t *testing.T) {
+	vm := prepared(t)
+	const childEnv = "PRESSENTER_VMLAB_CHILD"
+	if os.Getenv(childEnv) != "" {
+		_, err := vm.Run(t.Context(), Job{Args: []string{"sh", "-c", "echo here; sleep 3600"}, Out: os.Stdout})
+		t.Fatalf("the machine ended: %v", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil { // the child's orphans become ours
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	child := exec.Command(os.Args[0], "-test.run=^TestMachineEndsWithItsProcess$")
+	child.Env = append(os.Environ(), childEnv+"=1", "TMPDIR="+dir)
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = child.Process.Kill(), child.Wait() })
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "here\n" {
+		t.Fatalf("child said %q, %v", line, err)
+	}
+	machine := processOf(t, dir)
+	if err := child.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = child.Wait() // it was killed
+	// The test's own time limit ends this where the machine goes on.
+	if _, err := unix.Wait4(machine, nil, 0, nil); err != nil {
+		t.Fatalf("wait for the machine, process %d: %v", machine, err)
+	}
+}
+
+// processOf finds the process that has a file in dir among its arguments.
+func processOf(t *testing.T, dir string) int {
+	t.Helper()
+	all, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range all {
+		args, _ := os.ReadFile(file) // it may have ended
+		if !bytes.Contains(args, []byte(dir+"/")) {
+			continue
+		}
+		pid, err := strconv.Atoi(strings.Split(file, "/")[2])
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pid
+	}
+	t.Fatalf("no process has to do with %s", dir)
+	return 0
 }
 
 func TestTimeout(t *testing.T) {
