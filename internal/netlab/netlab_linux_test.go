@@ -197,6 +197,29 @@ func TestWireDelays(t *testing.T) {
 	}
 }
 
+func TestKnock(t *testing.T) {
+	internet := New(t).Internet()
+	a, b := internet.Host("a"), internet.Host("b")
+	l, err := b.Listen("tcp", netip.AddrPortFrom(b.Address, 0).String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := l.Addr().(*net.TCPAddr).AddrPort()
+	once, cancel := context.WithCancel(t.Context())
+	cancel()
+	if p := a.Knock(once, open, PingOptions{Every: time.Second}); p.Sent() != 1 || p.Lost() != 0 {
+		t.Errorf("open port: %d of %d were lost", p.Lost(), p.Sent())
+	}
+	_ = l.Close()
+	if p := a.Knock(once, open, PingOptions{Every: time.Second}); p.Lost() != 0 {
+		t.Error("a refusal is no answer")
+	}
+	internet.Silence(a, b)
+	if p := a.Knock(once, open, PingOptions{Every: time.Second}); p.Lost() != 1 {
+		t.Error("there is an answer through a dead link")
+	}
+}
+
 func TestShapeAcceptsRates(t *testing.T) {
 	internet := New(t).Internet()
 	a, b := internet.Host("a"), internet.Host("b")
