@@ -92,20 +92,20 @@ func (h *host) command(name string, args ...string) *exec.Cmd {
 	return h.space.Command(context.Background(), name, args...)
 }
 
+// readyLimit is when a tunnel that carries nothing is given up.
+const readyLimit = 30 * time.Second
+
 // ready waits until the tunnel carries packets.
 func (t *contest) ready(ctx context.Context) error {
-	for limit := time.Now().Add(30 * time.Second); time.Now().Before(limit); {
-		try, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
-		p, err := t.ends[0].space.Ping(try, netip.AddrPortFrom(t.ends[1].inside, 0), netlab.PingOptions{Every: 50 * time.Millisecond, Grace: 50 * time.Millisecond})
-		cancel()
-		if err != nil {
-			return err
-		}
-		if p.Lost() < p.Sent() {
+	once, cancel := context.WithCancel(ctx)
+	cancel()
+	for limit := time.Now().Add(readyLimit); ctx.Err() == nil && time.Now().Before(limit); {
+		p := t.ends[0].space.Knock(once, netip.AddrPortFrom(t.ends[1].inside, port), netlab.PingOptions{Every: time.Second})
+		if p.Lost() == 0 {
 			return nil
 		}
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
 		}
 	}
 	return fmt.Errorf("%s: nothing comes through the tunnel", t.name)

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pressenter/pressenter/internal/netlab"
 	"github.com/pressenter/pressenter/internal/process"
 )
 
@@ -39,13 +38,11 @@ func measure(ctx context.Context, t *contest, each time.Duration) (stream, error
 	var received atomic.Uint64
 	ended := make(chan error, 2)
 	go func() { ended <- receive(l, &received) }()
-	dialing, cancel := context.WithTimeout(ctx, dialLimit)
-	defer cancel()
-	conn, err := t.ends[0].space.Dial(dialing, "tcp", l.Addr().String())
+	conn, err := t.dial(ctx, l)
 	if err != nil {
 		_ = l.Close()
 		<-ended
-		return stream{}, fmt.Errorf("dial through %s: %w", t.name, err)
+		return stream{}, err
 	}
 	go func() { ended <- send(conn) }()
 	s, err := t.watch(ctx, &received, each)
@@ -165,18 +162,55 @@ func (t *contest) memory(field string) (most float64, err error) {
 	return most, nil
 }
 
-// trip is the median round trip of small pings through an idle tunnel, in microseconds.
-func trip(ctx context.Context, t *contest) (float64, error) {
-	const pings, every = 200, 5 * time.Millisecond
-	ctx, cancel := context.WithTimeout(ctx, pings*every)
-	defer cancel()
-	p, err := t.ends[0].space.Ping(ctx, netip.AddrPortFrom(t.ends[1].inside, 0), netlab.PingOptions{Every: every, Size: 56, Grace: time.Second})
+// trip is the median round trip of small messages on one connection through an idle tunnel, in microseconds.
+func trip(t *contest) (float64, error) {
+	l, err := t.ends[1].space.Listen("tcp", netip.AddrPortFrom(t.ends[1].inside, port).String())
 	if err != nil {
 		return 0, err
 	}
-	median, _ := p.Trip()
-	if median == 0 {
-		return 0, fmt.Errorf("%s answered none of %d pings", t.name, p.Sent())
+	defer l.Close()
+	conn, err := t.dial(context.Background(), l)
+	if err != nil {
+		return 0, err
 	}
-	return float64(median.Nanoseconds()) / 1e3, nil
+	defer conn.Close()
+	other, err := l.Accept()
+	if err != nil {
+		return 0, err
+	}
+	defer other.Close()
+	ended := make(chan struct{})
+	go func() { defer close(ended); _, _ = io.Copy(onlyWriter{other}, onlyReader{other}) }()
+	const messages = 200
+	trips, message := make([]float64, 0, messages), make([]byte, 64)
+	for range messages {
+		at := time.Now()
+		if _, err := conn.Write(message); err != nil {
+			return 0, err
+		}
+		if _, err := io.ReadFull(conn, message); err != nil {
+			return 0, err
+		}
+		trips = append(trips, float64(time.Since(at).Nanoseconds())/1e3)
+	}
+	_ = conn.Close()
+	<-ended
+	return median(trips), nil
+}
+
+// These two keep io.Copy from splicing.
+type (
+	onlyReader struct{ io.Reader }
+	onlyWriter struct{ io.Writer }
+)
+
+// dial connects the first end to a listener at the second.
+func (t *contest) dial(ctx context.Context, l net.Listener) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialLimit)
+	defer cancel()
+	conn, err := t.ends[0].space.Dial(ctx, "tcp", l.Addr().String())
+	if err != nil {
+		return nil, fmt.Errorf("dial through %s: %w", t.name, err)
+	}
+	return conn, nil
 }

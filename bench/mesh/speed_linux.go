@@ -104,7 +104,7 @@ func idle(ctx context.Context, r *rig, contests []*contest, all map[string]*samp
 	}
 	for range trips {
 		for _, t := range contests {
-			us, err := trip(ctx, t)
+			us, err := trip(t)
 			r.must(err)
 			all[t.name].rtt = append(all[t.name].rtt, us)
 		}
