@@ -16,7 +16,7 @@ import (
 // wanted are the modules that a machine loads before its job, and with them what they depend on.
 var wanted = []string{
 	// links
-	"wireguard", "veth", "dummy", "tun", "sch_netem", "sch_tbf", "sch_ingress",
+	"wireguard", "veth", "bridge", "dummy", "tun", "sch_netem", "sch_tbf", "sch_ingress",
 	// libcrc32c asks the kernel's crypto by name, which no dependency tells
 	"crc32c_generic",
 	// packet filters of the kind that table inet with sets, limits, counters and connection states needs

@@ -32,7 +32,7 @@ type Job struct {
 	Args []string
 	// Env is added to the command's environment.
 	Env map[string]string
-	// Modules are loaded besides the ones for WireGuard, veth, dummy, TUN, netem and nftables.
+	// Modules are loaded besides the ones for WireGuard, veth, bridges, dummy, TUN, netem and nftables.
 	Modules []string
 	// Clock is when the machine boots; now if it is zero.
 	Clock time.Time
