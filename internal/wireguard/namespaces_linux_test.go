@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lan is a network that hosts in namespaces of their own are attached to. It needs root, and no other program.
+// lan is a router with hosts around it, in namespaces of their own. It needs root, no other program, and of the kernel
+// no more than pairs of Ethernet devices.
 type lan struct {
 	t     *testing.T
 	hub   *namespace
@@ -79,54 +80,48 @@ func up(name string) error {
 func newLAN(t *testing.T) *lan {
 	t.Helper()
 	l := &lan{t: t, hub: newNamespace(t), hosts: map[int]place{}}
-	err := l.hub.do(func() error {
-		attrs := netlink.NewLinkAttrs()
-		attrs.Name = "hub"
-		return errors.Join(netlink.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}), up("hub"))
-	})
-	if errors.Is(err, unix.EOPNOTSUPP) {
-		t.Skipf("the kernel has no bridge: %v", err)
-	}
+	err := l.hub.do(func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) })
 	if err != nil {
 		t.Fatal(err)
 	}
 	return l
 }
 
-// host returns the n-th host, with 192.0.2.N on eth0.
+// host returns the n-th host, whose eth0 is in a network of its own and has the router as default route.
 func (l *lan) host(n int) place {
 	l.t.Helper()
 	if p, ok := l.hosts[n]; ok {
 		return p
 	}
 	ns, port := newNamespace(l.t), fmt.Sprintf("port%d", n)
-	p := place{netip.AddrFrom4([4]byte{192, 0, 2, byte(n)}), ns.do}
+	router, host := netip.AddrFrom4([4]byte{192, 0, 2, byte(4*n + 1)}), netip.AddrFrom4([4]byte{192, 0, 2, byte(4*n + 2)})
 	err := l.hub.do(func() error {
 		attrs := netlink.NewLinkAttrs()
 		attrs.Name = port
 		err := netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: "eth0", PeerNamespace: netlink.NsFd(ns.file.Fd())})
-		if err != nil {
-			return err
-		}
-		hub, err := netlink.LinkByName("hub")
-		if err != nil {
-			return err
-		}
-		return errors.Join(netlink.LinkSetMaster(&netlink.Veth{LinkAttrs: attrs}, hub), up(port))
+		return errors.Join(err, attach(port, router))
 	})
 	err = errors.Join(err, ns.do(func() error {
-		eth, err := netlink.LinkByName("eth0")
-		if err != nil {
-			return err
-		}
-		address := netlink.Addr{IPNet: ipNet(netip.PrefixFrom(p.address, 24))}
-		return errors.Join(netlink.AddrAdd(eth, &address), netlink.LinkSetUp(eth))
+		return errors.Join(attach("eth0", host), netlink.RouteAdd(&netlink.Route{Gw: router.AsSlice()}))
 	}))
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		l.t.Skipf("the kernel has no pairs of Ethernet devices: %v", err)
+	}
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	l.hosts[n] = p
-	return p
+	l.hosts[n] = place{host, ns.do}
+	return l.hosts[n]
+}
+
+// attach gives a device an address in a network of four, and brings it up.
+func attach(name string, a netip.Addr) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	address := &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(a, 30))}
+	return errors.Join(netlink.AddrAdd(l, address), netlink.LinkSetUp(l))
 }
 
 // opener opens members with a device in the kernel, each on a host of its own.

@@ -217,7 +217,8 @@ func (d *Device) SetPeers(peers []tunnel.Peer) error {
 	})
 }
 
-// SetEndpoint implements [tunnel.Tunnel].
+// SetEndpoint implements [tunnel.Tunnel]. WireGuard follows whatever authentic packet comes last: one that was on its
+// way from the old endpoint takes us back there. [Device.Peers] tells; then set it again.
 func (d *Device) SetEndpoint(key tunnel.Key, endpoint netip.AddrPort) error {
 	if !endpoint.IsValid() {
 		return fmt.Errorf("set endpoint of peer %s: there is none", key)
