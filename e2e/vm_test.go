@@ -35,7 +35,9 @@ func TestVMPackages(t *testing.T) {
 	need(t)
 	vm := machine(t)
 	for pkg, match := range map[string]string{
-		"./internal/netlab": "^TestWireDelays$", // by netem there
+		"./e2e/vmguest":        "^TestKernelRules$",
+		"./internal/netlab":    "^TestWireDelays$", // by netem there
+		"./internal/wireguard": "Kernel|OpenTakes|DeviceOf|Watch",
 	} {
 		t.Run(filepath.Base(pkg), func(t *testing.T) {
 			runInVM(t, vm, testProgram(t, pkg), match, time.Now())
