@@ -136,7 +136,7 @@ func explain(exit process.Exit, tail []string) string {
 	}
 	switch {
 	case exit.Signal != "":
-		return "vpncloud was ended by a signal: " + exit.Signal
+		return with("vpncloud was ended by a signal: " + exit.Signal)
 	case exit.Code == 0:
 		// It also ends so when its configuration holds no key.
 		return with("vpncloud ended by itself, without an error code")
@@ -159,7 +159,7 @@ func complaint(tail []string) string {
 			return redact(strings.TrimPrefix(line, "ERROR - "), netip.Prefix{})
 		}
 		if strings.Contains(line, "panicked at") {
-			return redact(strings.Join(tail[i:], " "), netip.Prefix{})
+			return redact(strings.Join(tail[i:min(i+2, len(tail))], " "), netip.Prefix{}) // and not its stack
 		}
 	}
 	return ""

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -31,8 +32,8 @@ const (
 	lastWait  = 15 * time.Second
 	steady    = time.Minute
 	// resetWindow is how old a reset may be and still count; resetGap how far restarts for resets are apart at least.
-	resetWindow = peerTimeout * time.Second
-	resetGap    = 2 * peerTimeout * time.Second
+	resetWindow = 20 * time.Second
+	resetGap    = 40 * time.Second
 	// lookEvery is how often the interface and the statistics are looked at; the program writes these every 60 s.
 	lookEvery = 20 * time.Second
 )
@@ -98,14 +99,21 @@ func (d *Device) setCause(cause string) {
 	d.cause = cause
 }
 
-// setRunning notes which keys a living child trusts; nil when there is none.
-func (d *Device) setRunning(keys []string) {
+// begin notes that a child is about to trust the keys that are wanted now, before it can: whoever removes one from here on
+// waits for the child's end.
+func (d *Device) begin() []string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.running, d.restart = keys, false
-	if keys != nil {
-		d.started = time.Now()
-	}
+	d.running, d.started, d.restart = trusted(d.wanted), time.Now(), false
+	d.seen.clear()
+	return d.running
+}
+
+// ended notes that there is no child.
+func (d *Device) ended() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.running = nil
 	d.seen.clear()
 	close(d.changed)
 	d.changed = make(chan struct{})
@@ -116,7 +124,8 @@ func (d *Device) turn() (cause string) {
 	if err := checkUnderlay(); err != nil {
 		return err.Error()
 	}
-	c, err := d.start()
+	defer d.ended()
+	c, err := d.start(d.begin())
 	if err != nil {
 		return err.Error()
 	}
@@ -129,7 +138,6 @@ func (d *Device) turn() (cause string) {
 		}
 		select {
 		case exit := <-c.exit:
-			d.setRunning(nil)
 			return explain(exit, c.log.tail())
 		case <-due:
 		case <-d.closing.Done():
@@ -178,7 +186,6 @@ func (d *Device) stop(c *child) {
 		}
 	}
 	<-c.exit
-	d.setRunning(nil)
 }
 
 // child is one run of the program.
@@ -189,11 +196,8 @@ type child struct {
 	log   *logReader
 }
 
-// start writes the configuration and starts the program, which then trusts the keys that are wanted now.
-func (d *Device) start() (*child, error) {
-	d.mu.Lock()
-	keys := trusted(d.wanted)
-	d.mu.Unlock()
+// start writes the configuration and starts the program, which then trusts keys.
+func (d *Device) start(keys []string) (*child, error) {
 	p := program{
 		Interface: d.config.Interface, Seed: d.config.Seed, Trusted: keys, Address: d.config.Address,
 		Listen: listenText(d.config.Listen.Addr(), d.port),
@@ -211,11 +215,15 @@ func (d *Device) start() (*child, error) {
 		return nil, err
 	}
 	c := &child{exit: make(chan process.Exit, 1), ready: make(chan struct{}, 1)}
-	return c, d.spawn(c, keys)
+	return c, d.spawn(c)
 }
 
+// misread is what the program says before it reads its configuration again, as one of version 1. That knows none of our
+// keys, ignores what it does not know, and makes it run with the password "none".
+const misread = "ERROR - Failed to read config file"
+
 // spawn runs the program with its output and its hooks' in pipes: they hold underlay addresses, which no file may.
-func (d *Device) spawn(c *child, keys []string) error {
+func (d *Device) spawn(c *child) error {
 	output, outputEnd, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("start vpncloud: %w", err)
@@ -239,18 +247,21 @@ func (d *Device) spawn(c *child, keys []string) error {
 		_, _ = output.Close(), events.Close()
 		return fmt.Errorf("start vpncloud: %w", err)
 	}
-	d.setRunning(keys)
 	c.id, err = process.Of(cmd.Process.Pid)
 	if err != nil && !errors.Is(err, process.ErrGone) {
 		_, _ = cmd.Process.Kill(), cmd.Wait()
 		_, _ = output.Close(), events.Close()
-		d.setRunning(nil)
 		return fmt.Errorf("start vpncloud: %w", err)
 	}
-	c.log = newLogReader(output, d.logged)
+	c.log = newLogReader(output, func(line string) {
+		if strings.HasPrefix(line, misread) {
+			_ = c.id.Signal(syscall.SIGKILL) // else it has ended
+		}
+		d.logged(line)
+	})
 	go readEvents(events, func(e event) { d.happened(c.ready, e) })
 	go func() {
-		exit := ended(cmd)
+		exit := wait(cmd)
 		// A hook's shell may hold the pipes for a moment longer, but not for ever.
 		_, _ = output.SetReadDeadline(time.Now().Add(time.Second)), events.SetReadDeadline(time.Now().Add(time.Second))
 		<-c.log.done
@@ -259,7 +270,7 @@ func (d *Device) spawn(c *child, keys []string) error {
 	return nil
 }
 
-func ended(cmd *exec.Cmd) process.Exit {
+func wait(cmd *exec.Cmd) process.Exit {
 	_ = cmd.Wait() // what it says is in the state
 	status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if !ok {

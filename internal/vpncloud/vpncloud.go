@@ -4,9 +4,9 @@
 //
 //   - A packet's source address proves nothing ([Unproven]): any member may send under any other member's address.
 //   - Nobody is hidden ([Discloses]): members tell each other where all others are.
-//   - Who is trusted is read at start only, so a change of the set of peers interrupts all links for about two seconds.
-//     Keys that come are gathered; a key that goes is cut off at once. Endpoints change without a restart.
-//   - It does not roam: a peer whose address changed is back after some 20 seconds, the time it takes to be given up.
+//   - Who is trusted is read at start only, so a change of the set of peers interrupts all links ([Interrupts]). Keys that
+//     come are gathered; a key that goes is cut off at once. Endpoints change without a restart.
+//   - It does not roam: a peer whose address changed is back after some 12 seconds, the time it takes to be given up.
 //   - A session cannot be reset alone, and a peer's key may speak even if it was given no address.
 //
 // Sockets survive a restart of the program, as the interface is ours and stays.
@@ -18,6 +18,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -38,17 +39,18 @@ const (
 	// Unproven is why its control plane must not take a source address for a proof.
 	Unproven = "vpncloud checks who may join, not what a member sends: any member can send under the mesh address of any other"
 	// Interrupts is what every change of membership costs.
-	Interrupts = "vpncloud reads its trusted keys at start: every change of membership interrupts all links for about 2 seconds"
+	Interrupts = "vpncloud reads its trusted keys at start: every change of membership interrupts all links for 3 to 15 seconds"
 )
 
 // SourceProves reports whether a packet's source address proves who sent it. The other drivers' does.
 const SourceProves = false
 
-// Timers of the program, in seconds. A peer that went silent is given up after the first; with the defaults it would
-// take 300. They must not depend on each other's hosts: the program uses the monotonic clock.
+// Timers of the program, in seconds. How long a peer may be silent is also how long it takes to heal: the time for a peer
+// that moved, and for one that was restarted while the other was busy shaking hands (it then repeats an old message instead
+// of taking the new). With the program's own 300 s either takes minutes. Five lost messages in a row end a session.
 const (
-	peerTimeout   = 20
-	peerKeepalive = 5
+	peerTimeout   = 10
+	peerKeepalive = 2
 )
 
 // Files in Config.Dir.
@@ -92,7 +94,7 @@ type Device struct {
 	mu       sync.Mutex
 	wanted   []tunnel.Peer
 	asked    time.Time // when wanted last changed
-	running  []string  // public keys that the living child trusts, sorted; nil: there is none
+	running  []string  // public keys that the living child trusts, or is about to, sorted; nil: there is none
 	started  time.Time // when it was started
 	restart  bool      // restart it though nothing changed
 	changed  chan struct{}
@@ -227,6 +229,9 @@ func (d *Device) Close() error {
 	d.close()
 	<-d.done
 	err := d.link.close()
+	if gone := os.Remove(filepath.Join(d.config.Dir, configFile)); !errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, gone) // it holds the private key
+	}
 	if d.memory != "" {
 		err = errors.Join(err, os.RemoveAll(d.memory))
 	}
@@ -302,7 +307,7 @@ func (d *Device) SetEndpoint(key tunnel.Key, endpoint netip.AddrPort) error {
 }
 
 // Reset implements [tunnel.Tunnel] as well as can be: one session cannot be reset. The program gives up a silent peer
-// after 20 seconds by itself and then shakes hands anew; it is restarted only when all peers were reset since that long
+// after 10 seconds by itself and then shakes hands anew; it is restarted only when all peers were reset since that long
 // ago, so that no link is lost.
 func (d *Device) Reset(key tunnel.Key) error {
 	d.mu.Lock()

@@ -1,16 +1,11 @@
 package vpncloud
 
 import (
-	"bufio"
 	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -25,244 +20,8 @@ import (
 	"github.com/pressenter/pressenter/internal/tunnel"
 )
 
-// limit is what nothing here ever takes.
-const limit = 90 * time.Second
-
-var network = netip.MustParsePrefix("fd00:44::/48")
-
-// realProgram finds the real program, or builds it where there is cargo.
-func realProgram(t *testing.T) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		t.Skipf("no vpncloud: %v", err)
-	}
-	root := filepath.Join(cache, "pressenter", "vpncloud-2.3.0")
-	for _, path := range []string{os.Getenv("PRESSENTER_VPNCLOUD"), filepath.Join(root, "bin", "vpncloud"), ""} {
-		if path, _, err := find(path); err == nil {
-			return path
-		}
-	}
-	if _, err := exec.LookPath("cargo"); err != nil || testing.Short() {
-		t.Skip("no vpncloud: it is neither in PATH nor in PRESSENTER_VPNCLOUD, and there is no time or no cargo to build it")
-	}
-	out, err := exec.Command("cargo", "install", "vpncloud", "--version", "2.3.0", "--locked", "--root", root).CombinedOutput()
-	if err != nil {
-		t.Skipf("no vpncloud: %v: %s", err, out)
-	}
-	return filepath.Join(root, "bin", "vpncloud")
-}
-
-// childOf finds the vpncloud that a process started; 0 for none.
-func childOf(parent int) int {
-	paths, _ := filepath.Glob("/proc/[0-9]*/stat")
-	for _, path := range paths {
-		b, err := os.ReadFile(path)
-		if err != nil {
-			continue
-		}
-		_, rest, _ := strings.Cut(string(b), ") ")
-		fields := strings.Fields(rest)
-		if strings.Contains(string(b), "(vpncloud)") && len(fields) > 1 && fields[0] != "Z" && fields[1] == strconv.Itoa(parent) {
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			return pid
-		}
-	}
-	return 0
-}
-
-// host is a member in a namespace of its own.
-type host struct {
-	*netlab.Host
-	t      *testing.T
-	config Config
-	key    tunnel.Key
-	port   uint16
-	cmd    *exec.Cmd
-	in     io.WriteCloser
-	out    *bufio.Reader
-	log    *safeBuffer
-}
-
-// safeBuffer collects what a process says.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (s *safeBuffer) Write(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.Write(p)
-}
-
-func (s *safeBuffer) String() string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.b.String()
-}
-
-// newHost attaches a host to the internet and starts its supervisor.
-func newHost(t *testing.T, internet *netlab.Internet, name string) *host {
-	t.Helper()
-	path := realProgram(t)
-	seed := newSeed(t)
-	public, err := PublicKey(seed)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := &host{Host: internet.Host(name), t: t, key: public}
-	a := network.Addr().As16()
-	a[15] = h.Address.As4()[3]
-	a[14] = h.Address.As4()[0]
-	h.config = Config{
-		Binary: path, Dir: t.TempDir(), Interface: "mesh0", Seed: seed, Address: netip.AddrFrom16(a), Network: network,
-	}
-	h.start()
-	return h
-}
-
-// start starts the supervisor and opens.
-func (h *host) start() {
-	h.t.Helper()
-	h.launch()
-	h.must(order{Do: "open", Config: h.config})
-	h.port = h.must(order{Do: "state"}).Port
-}
-
-func (h *host) launch() {
-	h.t.Helper()
-	self, err := os.Executable()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.cmd = h.Command(context.Background(), self)
-	h.cmd.Env = append(os.Environ(), memberEnv+"=1", "PASSWORD=x", "PRIVATE_KEY=x")
-	h.log = &safeBuffer{}
-	h.cmd.Stderr = h.log
-	log, address := h.log, h.config.Address
-	h.t.Cleanup(func() {
-		if h.t.Failed() {
-			h.t.Logf("log of %v:\n%s", address, log)
-		}
-	})
-	out, err := h.cmd.StdoutPipe()
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	h.out = bufio.NewReader(out)
-	if h.in, err = h.cmd.StdinPipe(); err != nil {
-		h.t.Fatal(err)
-	}
-	if err := h.cmd.Start(); err != nil {
-		h.t.Fatal(err)
-	}
-	cmd := h.cmd
-	h.t.Cleanup(func() { _, _ = cmd.Process.Kill(), cmd.Wait() })
-}
-
-func (h *host) tell(o order) (a answer) {
-	h.t.Helper()
-	b, err := json.Marshal(o)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	if _, err := h.in.Write(append(b, '\n')); err != nil {
-		h.t.Fatal(err)
-	}
-	line, err := h.out.ReadBytes('\n')
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	if err := json.Unmarshal(line, &a); err != nil {
-		h.t.Fatal(err)
-	}
-	return a
-}
-
-// must is tell for what has to succeed.
-func (h *host) must(o order) answer {
-	h.t.Helper()
-	a := h.tell(o)
-	if a.Error != "" {
-		h.t.Fatalf("%s: %s", o.Do, a.Error)
-	}
-	return a
-}
-
-func (h *host) endpoint() netip.AddrPort { return netip.AddrPortFrom(h.Address, h.port) }
-
-// meet makes hosts peers of each other; they know the first one's endpoint only.
-func meet(t *testing.T, hosts ...*host) {
-	t.Helper()
-	for _, h := range hosts {
-		h.must(order{Do: "peers", Peers: h.peers(hosts...)})
-	}
-}
-
-// peers are hosts as h knows them.
-func (h *host) peers(hosts ...*host) (peers []tunnel.Peer) {
-	h.t.Helper()
-	for i, p := range hosts {
-		peer := tunnel.Peer{Key: p.key, Address: p.config.Address}
-		if i == 0 {
-			peer.Endpoint = netip.AddrPortFrom(p.Address, p.port)
-		}
-		if p != h {
-			peers = append(peers, peer)
-		}
-	}
-	return peers
-}
-
-// eventually waits until done says so.
-func eventually(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	timeout := time.After(limit)
-	for !done() {
-		select {
-		case <-tick.C:
-		case <-timeout:
-			t.Fatalf("%s: not in time", what)
-		}
-	}
-}
-
-// reaches waits until a datagram of h comes back from another member, and returns how long that took.
-func (h *host) reaches(to netip.Addr) time.Duration {
-	h.t.Helper()
-	began := time.Now()
-	eventually(h.t, fmt.Sprintf("reach %v from %v", to, h.config.Address), func() bool { return h.pings(to) })
-	return time.Since(began)
-}
-
-// pings says whether a datagram comes back within half a second.
-func (h *host) pings(to netip.Addr) bool {
-	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
-	defer cancel()
-	p, err := h.Ping(ctx, netip.AddrPortFrom(to, echoPort), netlab.PingOptions{Every: time.Second, Grace: 500 * time.Millisecond})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	return p.Sent() > 0 && p.Lost() == 0
-}
-
-func allReach(hosts ...*host) {
-	for _, a := range hosts {
-		for _, b := range hosts {
-			if a != b {
-				a.t.Helper()
-				a.reaches(b.config.Address)
-			}
-		}
-	}
-}
-
 func TestMesh(t *testing.T) {
-	internet := netlab.New(t).Internet()
+	internet := newInternet(t)
 	a, b, c := newHost(t, internet, "a"), newHost(t, internet, "b"), newHost(t, internet, "c")
 	meet(t, a, b, c)
 	allReach(a, b, c) // b and c know of each other through a
@@ -303,13 +62,14 @@ func TestMesh(t *testing.T) {
 		}
 	})
 	t.Run("killed child", func(t *testing.T) {
+		began := time.Now()
 		b.runsAnew(func() {
 			if err := syscall.Kill(b.must(order{Do: "state"}).PID, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
 		})
-		fmt.Printf("figure vpncloud_killed_s %.1f s\n", b.reaches(a.config.Address).Seconds())
 		allReach(a, b, c)
+		fmt.Printf("figure vpncloud_killed_s %.1f s\n", time.Since(began).Seconds())
 	})
 	t.Run("revoked", func(t *testing.T) {
 		for _, pair := range [][2]*host{{a, b}, {b, a}} {
@@ -377,7 +137,7 @@ func checkSecrets(t *testing.T, h *host) {
 
 // TestSourceProvesNothing shows why [SourceProves] is false: b sends as c, who never ran, and a believes it.
 func TestSourceProvesNothing(t *testing.T) {
-	internet := netlab.New(t).Internet()
+	internet := newInternet(t)
 	a, b := newHost(t, internet, "a"), newHost(t, internet, "b")
 	meet(t, a, b)
 	allReach(a, b)
@@ -403,7 +163,7 @@ func TestSourceProvesNothing(t *testing.T) {
 
 // TestKilledSupervisor ends the supervisor, and later leaves a vpncloud behind as if it had outlived one.
 func TestKilledSupervisor(t *testing.T) {
-	internet := netlab.New(t).Internet()
+	internet := newInternet(t)
 	a, b := newHost(t, internet, "a"), newHost(t, internet, "b")
 	meet(t, a, b)
 	allReach(a, b)
@@ -461,7 +221,7 @@ func TestKilledSupervisor(t *testing.T) {
 
 // TestAllRestart kills everything at once, twice, as a power cut does.
 func TestAllRestart(t *testing.T) {
-	internet := netlab.New(t).Internet()
+	internet := newInternet(t)
 	hosts := []*host{newHost(t, internet, "a"), newHost(t, internet, "b"), newHost(t, internet, "c")}
 	meet(t, hosts...)
 	allReach(hosts...)
@@ -487,7 +247,8 @@ func TestAllRestart(t *testing.T) {
 
 // TestAddressChange counts how long a member that moved is away.
 func TestAddressChange(t *testing.T) {
-	internet := netlab.New(t).Internet()
+	skipShort(t)
+	internet := newInternet(t)
 	a, b := newHost(t, internet, "a"), newHost(t, internet, "b")
 	meet(t, a, b)
 	allReach(a, b)
@@ -511,7 +272,7 @@ func TestAddressChange(t *testing.T) {
 
 // TestEndpointChange moves the one whose endpoint is known, and tells the others where it is, without a restart.
 func TestEndpointChange(t *testing.T) {
-	internet := netlab.New(t).Internet()
+	internet := newInternet(t)
 	a, b := newHost(t, internet, "a"), newHost(t, internet, "b")
 	nowhere := netip.MustParseAddrPort("203.0.113.250:9")
 	b.must(order{Do: "peers", Peers: []tunnel.Peer{{Key: a.key, Address: a.config.Address, Endpoint: nowhere}}})
@@ -530,7 +291,8 @@ func TestEndpointChange(t *testing.T) {
 
 // TestChangeEverywhere removes a key at all members at once, as a roster does, and counts how long links are away.
 func TestChangeEverywhere(t *testing.T) {
-	internet := netlab.New(t).Internet()
+	skipShort(t)
+	internet := newInternet(t)
 	hosts := []*host{newHost(t, internet, "a"), newHost(t, internet, "b"), newHost(t, internet, "c")}
 	var longest time.Duration
 	for range rounds {
@@ -565,7 +327,7 @@ func (h *host) runsAnew(do func()) {
 }
 
 // rounds is how often a test repeats what depends on chance.
-const rounds = 6
+const rounds = 2
 
 // strangerKey is the key of a member that never comes.
 func strangerKey(t *testing.T) tunnel.Key {
@@ -575,4 +337,150 @@ func strangerKey(t *testing.T) tunnel.Key {
 		t.Fatal(err)
 	}
 	return public
+}
+
+// TestCounters waits for the statistics, which the program writes once a minute.
+func TestCounters(t *testing.T) {
+	skipShort(t)
+	internet := newInternet(t)
+	a, b := newHost(t, internet, "a"), newHost(t, internet, "b")
+	meet(t, a, b)
+	allReach(a, b)
+	memory, err := filepath.Glob("/dev/shm/pressenter-vpncloud-*")
+	if more, err2 := filepath.Glob("/run/pressenter-vpncloud-*"); err != nil || err2 != nil || len(memory)+len(more) == 0 {
+		t.Skip("no file system in memory")
+	}
+	eventually(t, "bytes are counted", func() bool {
+		states := a.must(order{Do: "state"}).States
+		return states[0].Received > 0 && states[0].Sent > 0
+	})
+}
+
+// TestExitCodes has the real program end in all the ways that it knows.
+func TestExitCodes(t *testing.T) {
+	program := realProgram(t)
+	bare := netlab.New(t).Namespace("bare") // with nothing but loopback
+	key := Text(newSeed(t))
+	for _, c := range []struct {
+		name, config, flag, want string
+		code                     int
+	}{
+		{"no key", "listen: '0'\n", "-q", "vpncloud ended by itself, without an error code; it said: Either password", 0},
+		{"no configuration", "listen: [\n", "-q", "vpncloud gave up; it said: Config file is neither version 2 nor version 1", codeFatal},
+		{"no default route", "listen: '0'\ncrypto: {private-key: " + key + "}\n", "-q", noDefaultRoute, codePanic},
+		{"short key", "listen: '0'\ncrypto: {private-key: z}\n", "-q", "vpncloud panicked; it said: thread 'main'", codePanic},
+		{"usage", "", "--nonsense", "vpncloud did not understand how it was called", codeUsage},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.WriteFile(filepath.Join(dir, configFile), []byte(c.config+"port-forwarding: false\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			cmd := bare.Command(t.Context(), program, "--config", configFile, c.flag)
+			cmd.Dir = dir
+			out, _ := cmd.CombinedOutput() // its error is the code
+			got := explain(process.Exit{Code: cmd.ProcessState.ExitCode()}, strings.Split(string(out), "\n"))
+			if code := cmd.ProcessState.ExitCode(); code != c.code || !strings.HasPrefix(got, c.want) {
+				t.Errorf("code %d is %q, want %d and %q; it said\n%s", code, got, c.code, c.want, out)
+			}
+		})
+	}
+}
+
+// TestNoDefaultRoute takes the route away, which the program does not survive, and gives it back.
+func TestNoDefaultRoute(t *testing.T) {
+	internet := newInternet(t)
+	a, b := newHost(t, internet, "a"), newHost(t, internet, "b")
+	route := func(args ...string) {
+		t.Helper()
+		if out, err := b.Command(t.Context(), "ip", append([]string{"route"}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+	route("del", "default")
+	meet(t, a, b)
+	eventually(t, "b says why", func() bool { return b.must(order{Do: "state"}).Reason == noDefaultRoute })
+	if pid := b.must(order{Do: "state"}).PID; pid != 0 {
+		t.Errorf("process %d runs", pid)
+	}
+	route("add", "default", "via", b.Address.Prev().String())
+	allReach(a, b)
+	if why := b.must(order{Do: "state"}).Reason; why != "" {
+		t.Errorf("b still says %q", why)
+	}
+}
+
+// TestUnusablePeer leaves out a key that the program would not start with, and says so.
+func TestUnusablePeer(t *testing.T) {
+	internet := newInternet(t)
+	a, b := newHost(t, internet, "a"), newHost(t, internet, "b")
+	b.must(order{Do: "peers", Peers: b.peers(a, b)})
+	got := a.tell(order{Do: "peers", Peers: append(a.peers(a, b), tunnel.Peer{Key: tunnel.Key{31: 1}})})
+	if !strings.Contains(got.Error, errLeadingZero.Error()) {
+		t.Errorf("error %q", got.Error)
+	}
+	allReach(a, b)
+}
+
+// TestOddPrograms has programs that do what vpncloud must not.
+func TestOddPrograms(t *testing.T) {
+	const version = "#!/bin/sh\nif [ \"$1\" = --version ]; then echo VpnCloud v2.3.0; exit; fi\n"
+	internet := newInternet(t)
+	for _, c := range []struct{ name, script, want string }{
+		{"misreads", "echo 'ERROR - Failed to read config file: x'\nexec sleep 1000\n", "vpncloud was ended by a signal: killed; it said: Failed to read config file: x"},
+		{"ends", "exit 0\n", "vpncloud ended by itself, without an error code"},
+		{"does not end", "trap '' TERM\nprintf 'vpn_started\\t\\t\\n' >&3\nwhile :; do sleep 0.1; done\n", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			a := attach(t, internet, "a")
+			a.config.Binary = filepath.Join(t.TempDir(), "vpncloud")
+			if err := os.WriteFile(a.config.Binary, []byte(version+c.script), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			a.start()
+			b, d := strangerKey(t), strangerKey(t)
+			a.must(order{Do: "peers", Peers: []tunnel.Peer{{Key: b}, {Key: d}}})
+			if c.want != "" {
+				eventually(t, "its reason", func() bool { return a.must(order{Do: "state"}).Reason == c.want })
+			} else {
+				eventually(t, "it runs", func() bool { return a.must(order{Do: "state"}).PID != 0 })
+			}
+			old := a.must(order{Do: "state"}).PID
+			a.must(order{Do: "peers", Peers: []tunnel.Peer{{Key: b}}})
+			if pid := a.must(order{Do: "state"}).PID; old != 0 && pid == old {
+				t.Error("it still runs with a key that was removed")
+			}
+			a.must(order{Do: "close"})
+			if pid := a.must(order{Do: "state"}).PID; pid != 0 {
+				t.Errorf("process %d runs after Close", pid)
+			}
+		})
+	}
+}
+
+// TestOpenRefuses names what is wrong before anything is touched.
+func TestOpenRefuses(t *testing.T) {
+	good := Config{
+		Dir: t.TempDir(), Interface: "mesh0", Seed: newSeed(t), Address: netip.MustParseAddr("fd00:44::1"), Network: network,
+	}
+	notVpncloud := filepath.Join(t.TempDir(), "x")
+	if err := os.WriteFile(notVpncloud, []byte("#!/bin/sh\necho VpnCloud v1.4.0\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for want, change := range map[string]func(*Config){
+		"interface name":  func(c *Config) { c.Interface = "a/b" },
+		"no folder":       func(c *Config) { c.Dir = "" },
+		"first byte is 0": func(c *Config) { c.Seed[0] = 0 },
+		"is not IPv6":     func(c *Config) { c.Address = netip.MustParseAddr("10.0.0.1") },
+		"does not hold":   func(c *Config) { c.Network = netip.MustParsePrefix("fd00:45::/48") },
+		"is not vpncloud": func(c *Config) { c.Binary = notVpncloud },
+		Install:           func(c *Config) { c.Binary = filepath.Join(c.Dir, "missing") },
+	} {
+		c := good
+		change(&c)
+		d, err := Open(t.Context(), c)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v", want, d, err)
+		}
+	}
 }
