@@ -20,12 +20,14 @@ const module = "github.com/pressenter/pressenter/"
 // list, calls go up it.
 var layers = [][]string{
 	{
-		"internal/atomicfile", "internal/comet", "internal/croc", "internal/netlab", "internal/share", "internal/vmlab", "internal/config", "internal/daemon", "internal/health", "internal/p2p",
-		"internal/process", "internal/roster", "internal/tunnel",
+		"internal/atomicfile", "internal/comet", "internal/config", "internal/croc", "internal/daemon", "internal/health",
+		"internal/netlab", "internal/p2p", "internal/process", "internal/roster", "internal/share", "internal/tunnel",
+		"internal/vmlab",
 	},
+	{"internal/access", "internal/api"},
 	{
-		"internal/access", "internal/api", "internal/genesis", "internal/hiding", "internal/keyring", "internal/node", "internal/rosterdir",
-		"internal/relay", "internal/signing", "internal/supervisor", "internal/vpncloud", "internal/wireguard",
+		"internal/genesis", "internal/hiding", "internal/keyring", "internal/node", "internal/relay", "internal/rosterdir",
+		"internal/signing", "internal/supervisor", "internal/vpncloud", "internal/wireguard",
 	},
 	{"internal/invite", "internal/mesh"},
 	{"internal/meshrun"},

@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
+	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/process"
 )
 
@@ -20,6 +22,8 @@ func TestKill(t *testing.T) {
 		{"supervisor", killSupervisor},
 		{"daemon", killDaemon},
 		{"agent and supervisor", killAgentAndSupervisor},
+		{"mesh of the validator", killMesh},
+		{"meshes of both sentries", killMeshesOfSentries},
 		{"all of the validator", killAllOfValidator},
 		{"daemon of a sentry", killSentryDaemon},
 		{"all of a sentry", killSentry},
@@ -36,12 +40,57 @@ func TestKill(t *testing.T) {
 }
 
 func killAgent(t *testing.T, n *network) {
-	daemon := n.the(t, daemons, "validator")
+	daemon, mesh := n.the(t, daemons, "validator"), n.the(t, meshes, "validator")
 	n.kill(t, "validator", agents)
 	n.signs(t)
 	n.does(t, "apply", "--yes")
 	n.the(t, agents, "validator")
 	n.same(t, daemons, "validator", daemon)
+	n.same(t, meshes, "validator", mesh) // no tunnel is lost with an agent
+}
+
+// killMesh: the agent starts another mesh process, the node goes on and dials again.
+func killMesh(t *testing.T, n *network) {
+	daemon := n.the(t, daemons, "validator")
+	n.kill(t, "validator", meshes)
+	n.signs(t)
+	n.same(t, daemons, "validator", daemon)
+	n.tunnelsAreUp(t)
+}
+
+func killMeshesOfSentries(t *testing.T, n *network) {
+	daemon := n.the(t, daemons, "validator")
+	n.kill(t, "s1", meshes)
+	n.kill(t, "s2", meshes)
+	n.signs(t)
+	n.same(t, daemons, "validator", daemon)
+	n.tunnelsAreUp(t)
+	n.isHidden(t, "s1", "s2")
+}
+
+// tunnelsAreUp waits until every host of ours reaches every other one that it should.
+func (n *network) tunnelsAreUp(t *testing.T) {
+	t.Helper()
+	eventually(t, "every tunnel to be up", func() error {
+		all, err := n.status(t.Context())
+		if err != nil {
+			return err
+		}
+		var errs []error
+		for _, name := range []string{"validator", "s1", "s2"} {
+			st := all[name].Mesh
+			if st == nil || len(st.Peers) != 2 {
+				errs = append(errs, fmt.Errorf("%s says of the mesh: %+v", name, st))
+				continue
+			}
+			for _, p := range st.Peers {
+				if p.Path != api.PathDirect {
+					errs = append(errs, fmt.Errorf("%s to %s: %s, %s", name, p.Name, p.Path, p.Why))
+				}
+			}
+		}
+		return errors.Join(errs...)
+	})
 }
 
 func killSupervisor(t *testing.T, n *network) {
@@ -79,7 +128,7 @@ func killAgentAndSupervisor(t *testing.T, n *network) {
 }
 
 func killAllOfValidator(t *testing.T, n *network) {
-	n.kill(t, "validator", agents, supervisors, daemons)
+	n.kill(t, "validator", agents, meshes, supervisors, daemons)
 	n.silent(t)
 	n.does(t, "apply", "--yes")
 	n.signs(t)
@@ -92,7 +141,7 @@ func killSentryDaemon(t *testing.T, n *network) {
 }
 
 func killSentry(t *testing.T, n *network) {
-	n.kill(t, "s1", agents, supervisors, daemons)
+	n.kill(t, "s1", agents, meshes, supervisors, daemons)
 	n.signs(t)
 	n.signs(t)
 	n.does(t, "apply", "--yes")
@@ -101,8 +150,8 @@ func killSentry(t *testing.T, n *network) {
 
 func killBothSentries(t *testing.T, n *network) {
 	validator := n.the(t, daemons, "validator")
-	n.kill(t, "s1", agents, supervisors, daemons)
-	n.kill(t, "s2", agents, supervisors, daemons)
+	n.kill(t, "s1", agents, meshes, supervisors, daemons)
+	n.kill(t, "s2", agents, meshes, supervisors, daemons)
 	n.silent(t)
 	n.does(t, "apply", "--yes")
 	n.signs(t)

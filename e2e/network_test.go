@@ -118,7 +118,7 @@ func (n *network) end(t *testing.T) {
 // showLogs prints the ends of all logs.
 func (n *network) showLogs(t *testing.T) {
 	for _, pattern := range []string{n.folder("*"), n.folder("w*")} {
-		for _, log := range []string{"agent.log", "supervisor.log", "node.log"} {
+		for _, log := range []string{"agent.log", "mesh.log", "supervisor.log", "node.log"} {
 			files, _ := filepath.Glob(filepath.Join(pattern, log)) //nolint:errcheck // the pattern is right
 			for _, f := range files {
 				t.Logf("the end of %s:\n%s", f, tail(f, 16))
@@ -337,7 +337,7 @@ func (n *network) allKnown(t *testing.T) {
 		}
 		known := map[int]string{}
 		for name, st := range all {
-			known[st.Agent.PID], known[st.Node.SupervisorPID], known[st.Node.DaemonPID] = name, name, name
+			known[st.Agent.PID], known[st.Node.SupervisorPID], known[st.Node.DaemonPID], known[st.MeshPID] = name, name, name, name
 		}
 		var errs []error
 		for _, r := range under(n.base) {

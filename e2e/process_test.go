@@ -20,6 +20,7 @@ const (
 	agents      = "agent"
 	supervisors = "supervisor"
 	daemons     = "daemon"
+	meshes      = "mesh"
 	strangers   = "?"
 )
 
@@ -39,6 +40,8 @@ func (r running) kind() string {
 		return agents
 	case len(r.args) > 2 && r.args[1] == "node" && r.args[2] == "run":
 		return supervisors
+	case len(r.args) > 2 && r.args[1] == "mesh" && r.args[2] == "run":
+		return meshes
 	case len(r.args) > 1 && r.args[1] == "start" && strings.Contains(r.args[0], "cosmovisor"):
 		return daemons
 	}
@@ -112,7 +115,7 @@ func killUnder(dir string) []running {
 		if quiet == 3 || ctx.Err() != nil {
 			return left
 		}
-		for _, kind := range []string{strangers, agents, supervisors, daemons} {
+		for _, kind := range []string{strangers, agents, meshes, supervisors, daemons} {
 			for _, r := range left {
 				if r.kind() == kind {
 					_ = r.Kill()

@@ -19,6 +19,10 @@ func TestUp(t *testing.T) {
 	n.noChanges(t)
 	n.allKnown(t)
 	n.isHidden(t, "s1", "s2")
+	n.tunnelsAreUp(t)
+	if s := n.does(t, "mesh", "status", "--why"); !s.has("validator", "direct", "wireguard netstack") {
+		t.Errorf("mesh status:\n%v", s)
+	}
 	n.honest(t)
 }
 

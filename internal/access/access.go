@@ -2,7 +2,11 @@
 // packet filter on hosts with root and the forwarder on hosts without it both enforce.
 package access
 
-import "github.com/pressenter/pressenter/internal/roster"
+import (
+	"slices"
+
+	"github.com/pressenter/pressenter/internal/roster"
+)
 
 // Service is something a member offers inside the mesh.
 type Service string
@@ -11,10 +15,11 @@ type Service string
 const (
 	P2P     Service = "p2p"     // the chain's own peer protocol
 	Control Service = "control" // the mesh's own: pings, rosters
+	RPC     Service = "rpc"     // a node's answers to questions, for who looks on
 )
 
 // Services returns all services.
-func Services() []Service { return []Service{P2P, Control} }
+func Services() []Service { return []Service{P2P, Control, RPC} }
 
 // Port returns the port of a service inside the mesh, 0 for one that is not known.
 func (s Service) Port() uint16 {
@@ -23,6 +28,8 @@ func (s Service) Port() uint16 {
 		return 26656
 	case Control:
 		return 51821
+	case RPC:
+		return 26657
 	}
 	return 0
 }
@@ -33,6 +40,13 @@ func Allowed(from, to roster.Role, s Service) bool {
 	switch s {
 	case P2P, Control:
 		return to == roster.RoleSentry && (from == roster.RoleValidator || from == roster.RoleSentry)
+	case RPC:
+		return to == roster.RoleSentry && from == roster.RoleDevice
 	}
 	return false
+}
+
+// Linked reports whether members of two roles may have a tunnel: one of them may start something with the other.
+func Linked(a, b roster.Role) bool {
+	return slices.ContainsFunc(Services(), func(s Service) bool { return Allowed(a, b, s) || Allowed(b, a, s) })
 }

@@ -52,7 +52,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	l, err := api.ListenIn(string(a.Folder))
+	l, err := api.ListenIn(string(a.Folder), api.SocketName)
 	if err != nil {
 		return err
 	}
@@ -96,7 +96,11 @@ type keeper struct {
 	lock    *api.LockHolder
 	// unwritten is a person's stop that could not be made durable.
 	unwritten *api.Intent
-	watch     string // progress or outcome of an arming watch, "" when none
+	rotated   bool            // the mesh process uses another key than the host's record says
+	mesh      *api.MeshStatus // of the last turn; nil: it did not answer
+	// meshTrouble is what was last logged about it.
+	meshTrouble string
+	watch       string // progress or outcome of an arming watch, "" when none
 
 	life    context.Context // ends with the agent
 	watches sync.WaitGroup
@@ -180,6 +184,9 @@ func (k *keeper) look() (facts, error) {
 		if id, up := running(); up {
 			k.seen, f.up = append(k.seen, id), true
 		}
+	}
+	if id, up := k.runner.Mesh(); up {
+		k.seen = append(k.seen, id)
 	}
 	if f.host == nil {
 		return f, nil

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
@@ -53,7 +54,22 @@ func (f Folder) enroll(ctx context.Context, r api.EnrollRequest) (*host, error) 
 		return nil, err
 	}
 	h := &host{Enrollment: r, Enrolled: out, Place: place, At: time.Now()}
+	if err := f.bearMeshKeys(h, r); err != nil {
+		return nil, err
+	}
 	return h, writeJSON(f.record(), h)
+}
+
+// adapt changes what may change of a host that is enrolled: its place in the mesh.
+func (f Folder) adapt(known *host, r api.EnrollRequest) (*host, error) {
+	h := *known
+	if err := f.bearMeshKeys(&h, r); err != nil {
+		return nil, err
+	}
+	if reflect.DeepEqual(h, *known) {
+		return known, nil
+	}
+	return &h, writeJSON(f.record(), h)
 }
 
 // holdsConsensusKey says whether a host of this role is born with a consensus key.

@@ -37,6 +37,7 @@ func (k *keeper) handler() http.Handler {
 	mux.HandleFunc("GET "+api.PathPeers, answer(func(r *http.Request, _ struct{}) (api.PeersReply, error) { return k.peers(r.Context()) }))
 	mux.HandleFunc("PUT "+api.PathKey, answer(k.restoreKey))
 	mux.HandleFunc("POST "+api.PathArm, answer(k.arm))
+	mux.HandleFunc("POST "+api.PathRotate, answer(k.rotateMesh))
 	mux.HandleFunc("GET "+api.PathLogs, k.serveLogs)
 	return mux
 }
@@ -123,7 +124,15 @@ func (k *keeper) enroll(r *http.Request, req api.EnrollRequest) (api.Enrolled, e
 				fmt.Errorf("this host is %s %q of chain %q already", known.Enrollment.Role, known.Enrollment.Name, known.Enrollment.ChainID),
 				"remove the host and create it again")
 		}
-		return known.Enrolled, nil
+		h, err := k.Folder.adapt(known, req)
+		if err != nil {
+			return api.Enrolled{}, fmt.Errorf("enrol %q again: %w", req.Name, err)
+		}
+		k.mu.Lock()
+		k.host = h
+		k.mu.Unlock()
+		k.poke()
+		return h.Enrolled, nil
 	}
 	h, err := k.Folder.enroll(r.Context(), req)
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 // serveAgent lets k answer on its socket until the test ends.
 func serveAgent(t *testing.T, k *keeper) *api.Client {
 	t.Helper()
-	l, err := api.ListenIn(string(k.Folder))
+	l, err := api.ListenIn(string(k.Folder), api.SocketName)
 	must(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

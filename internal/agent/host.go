@@ -30,13 +30,13 @@ func (f Folder) Home() string { return f.path("home") }
 // Signing is where the consensus key and its sign state are.
 func (f Folder) Signing() signing.Folder { return signing.Folder{Dir: f.path("signing")} }
 
-// Log returns the path of one of the host's logs: "node", "supervisor" or "agent".
+// Log returns the path of one of the host's logs: "node", "supervisor", "agent" or "mesh".
 func (f Folder) Log(name string) (string, error) {
 	switch name {
-	case "node", "supervisor", "agent":
+	case "node", "supervisor", "agent", "mesh":
 		return f.path(name + ".log"), nil
 	}
-	return "", fmt.Errorf("log %q: a host has the logs node, supervisor and agent", name)
+	return "", fmt.Errorf("log %q: a host has the logs node, supervisor, agent and mesh", name)
 }
 
 func (f Folder) lock() string     { return f.path("agent.lock") }

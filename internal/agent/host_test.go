@@ -23,6 +23,8 @@ import (
 // fakeRunner is a host on which a supervisor and a daemon are two flags.
 type fakeRunner struct {
 	supervisor, daemon bool
+	mesh               bool
+	meshStops          int
 	starts, stops      int
 	stopErr            error
 	signed             []bool // at each start: whether the home was pointed at the consensus key
@@ -48,6 +50,19 @@ func (r *fakeRunner) Stop(context.Context) error {
 func (r *fakeRunner) Supervisor() (process.Identity, bool) {
 	return process.Identity{PID: 11}, r.supervisor
 }
+
+func (r *fakeRunner) StartMesh() error {
+	r.mesh = true
+	return nil
+}
+
+func (r *fakeRunner) StopMesh(context.Context) error {
+	r.mesh = false
+	r.meshStops++
+	return nil
+}
+
+func (r *fakeRunner) Mesh() (process.Identity, bool) { return process.Identity{PID: 13}, r.mesh }
 
 func (r *fakeRunner) Daemon() (process.Identity, bool) { return process.Identity{PID: 12}, r.daemon }
 

@@ -10,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/meshrun"
 	"github.com/pressenter/pressenter/internal/process"
 	"github.com/pressenter/pressenter/internal/supervisor"
 )
@@ -25,6 +27,10 @@ type Runner interface {
 	// Supervisor and Daemon say what runs, also when another agent started it.
 	Supervisor() (process.Identity, bool)
 	Daemon() (process.Identity, bool)
+	// StartMesh starts the mesh process, which outlives the agent too, and gives it a moment to answer. StopMesh ends it and returns once it is gone.
+	StartMesh() error
+	StopMesh(ctx context.Context) error
+	Mesh() (process.Identity, bool)
 }
 
 // stopGrace is how long a supervisor may take to stop its daemon: longer than the daemon's own grace period.
@@ -41,33 +47,72 @@ type children struct {
 
 // Start implements Runner.
 func (c *children) Start() error {
-	log, err := c.folder.Log("supervisor")
+	return c.start("supervisor", c.Supervisor, "node", "run")
+}
+
+// StartMesh implements Runner. It waits until the process answers, which is soon: it then has to be told the rosters.
+func (c *children) StartMesh() error {
+	if err := c.start("mesh", c.Mesh, "mesh", "run"); err != nil {
+		return err
+	}
+	client := api.DialMesh(string(c.folder), string(c.folder))
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), meshTimeout)
+	defer cancel()
+	for {
+		if _, err := client.Mesh(ctx); err == nil || ctx.Err() != nil {
+			return nil // one that takes longer is told at a later turn
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// StopMesh implements Runner.
+func (c *children) StopMesh(ctx context.Context) error {
+	id, up := c.Mesh()
+	if !up {
+		return nil
+	}
+	if err := process.Terminate(ctx, id, meshGrace); err != nil {
+		return fmt.Errorf("stop mesh: %w", err)
+	}
+	return nil
+}
+
+// Mesh implements Runner.
+func (c *children) Mesh() (process.Identity, bool) { return holder(c.folder.path(meshrun.LockFile)) }
+
+// meshGrace is how long the mesh process may take to end.
+const meshGrace = 5 * time.Second
+
+// start runs a part of this program, and waits until it can be seen: a stop in between would take nothing for an answer.
+func (c *children) start(name string, running func() (process.Identity, bool), args ...string) error {
+	log, err := c.folder.Log(name)
 	if err != nil {
 		return err
 	}
 	child, err := process.StartDetached(process.Spec{
-		Path: c.exe, Args: []string{"node", "run", "--host", string(c.folder)}, Dir: string(c.folder),
+		Path: c.exe, Args: append(args, "--host", string(c.folder)), Dir: string(c.folder),
 		Env: []string{"HOME=" + string(c.folder), "PATH=/usr/local/bin:/usr/bin:/bin", "TMPDIR=" + os.TempDir()}, LogPath: log,
 	})
 	if err != nil {
-		return fmt.Errorf("start supervisor: %w", err)
+		return fmt.Errorf("start %s: %w", name, err)
 	}
-	// Until it holds its lock nobody sees it: a stop in between would take nothing for an answer.
 	deadline := time.Now().Add(startWait)
 	for child.Alive() && time.Now().Before(deadline) {
-		if id, up := c.Supervisor(); up && id == child {
+		if id, up := running(); up && id == child {
 			return nil
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
 	if child.Alive() {
 		_ = child.Kill()
-		return fmt.Errorf("start supervisor: it did not take its lock in %v", startWait)
+		return fmt.Errorf("start %s: it did not take its lock in %v", name, startWait)
 	}
 	return nil // it ended by itself; its log says why
 }
 
-// startWait bounds how long a new supervisor may take until it holds its lock.
+// startWait bounds how long a new process may take until it holds its lock.
 const startWait = 10 * time.Second
 
 // Stop implements Runner. Where it cannot be told whether something runs, that is an error: what follows a stop may

@@ -28,11 +28,15 @@ func (k *keeper) status(ctx context.Context) api.HostStatus {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	k.mu.Lock()
-	h, v, trouble, unwritten := k.host, k.verdict, k.trouble, k.unwritten
+	h, v, trouble, unwritten, mesh := k.host, k.verdict, k.trouble, k.unwritten, k.mesh
 	k.mu.Unlock()
 	s := api.HostStatus{
 		Agent:  api.AgentStatus{PID: os.Getpid(), Version: k.Version, Since: k.started},
 		Roster: k.rosterStatus(), Intent: k.Folder.loadIntent(), Node: observeProcesses(k.Folder, k.runner),
+		Mesh: mesh,
+	}
+	if id, up := k.runner.Mesh(); up {
+		s.MeshPID = id.PID
 	}
 	if unwritten != nil {
 		s.Intent = *unwritten
@@ -102,7 +106,11 @@ func observeProcesses(f Folder, r Runner) api.NodeStatus {
 
 // Inspect tells what runs in a host's folder while its agent does not.
 func Inspect(f Folder) api.HostStatus {
-	s := api.HostStatus{Node: observeProcesses(f, &children{folder: f}), Intent: f.loadIntent(), Reason: "its agent does not run"}
+	runs := &children{folder: f}
+	s := api.HostStatus{Node: observeProcesses(f, runs), Intent: f.loadIntent(), Reason: "its agent does not run"}
+	if id, up := runs.Mesh(); up {
+		s.MeshPID = id.PID
+	}
 	if h, err := f.loadHost(); err == nil && h != nil {
 		s.Name, s.Deployment, s.Role, s.Listen = h.Enrollment.Name, h.Enrollment.Deployment, h.Enrollment.Role, h.Enrollment.Listen
 		s.Enrolled = &h.Enrolled
@@ -114,7 +122,13 @@ func Inspect(f Folder) api.HostStatus {
 }
 
 // StopInspected ends whatever runs in the folder of a host whose agent does not run.
-func StopInspected(ctx context.Context, f Folder) error { return (&children{folder: f}).Stop(ctx) }
+func StopInspected(ctx context.Context, f Folder) error {
+	c := &children{folder: f}
+	return errors.Join(c.Stop(ctx), c.StopMesh(ctx))
+}
+
+// StopMesh ends the mesh process in the folder of a host whose agent does not run.
+func StopMesh(ctx context.Context, f Folder) error { return (&children{folder: f}).StopMesh(ctx) }
 
 // AgentOf is the running agent of a host's folder.
 func AgentOf(f Folder) (process.Identity, bool) { return holder(f.lock()) }

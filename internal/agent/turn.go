@@ -19,23 +19,27 @@ import (
 func (k *keeper) turn(ctx context.Context) error {
 	k.changing.Lock()
 	defer k.changing.Unlock()
+	k.syncMesh(ctx)
 	f, trouble := k.look()
 	v := decide(f)
 	var err error
+	if trouble == nil {
+		err = k.followMesh(ctx, f)
+	}
 	switch v.wish {
 	case stop:
 		if f.up {
 			k.Logger.Info("stopping node", "why", v.reason)
-			err = k.runner.Stop(ctx)
+			err = errors.Join(err, k.runner.Stop(ctx))
 		}
 	case run:
 		if trouble == nil {
-			err = k.follow(ctx, f, v)
+			err = errors.Join(err, k.follow(ctx, f, v))
 		}
 	case leave:
 		if f.up && v.silent && node.Signs(k.Folder.Home()) {
 			k.Logger.Warn("stopping a node that must not sign now", "why", v.reason)
-			err = k.runner.Stop(ctx)
+			err = errors.Join(err, k.runner.Stop(ctx))
 		}
 	}
 	err = errors.Join(err, trouble)
@@ -56,7 +60,7 @@ func (k *keeper) note(v verdict, applied string, err error) {
 // follow makes files and processes as v wants them. A daemon that may hold the consensus key and must not any more is
 // ended first, whatever its restarts wait for: it would sign on until it reads its files again.
 func (k *keeper) follow(ctx context.Context, f facts, v verdict) error {
-	local := node.Local{P2P: f.host.Enrollment.Listen.P2P, RPC: f.host.Enrollment.Listen.RPC}
+	local := node.LocalOf(f.host.Enrollment.Listen)
 	if v.sign {
 		local.KeyFile, local.StateFile = node.ArmedKey, node.ArmedState
 	}
@@ -111,7 +115,7 @@ func (k *keeper) spec(f facts, v verdict, revision string) supervisor.Spec {
 		Revision:     revision,
 		RestartToken: v.self.Restart,
 	}
-	for _, p := range node.Dials(v.roster, v.self) {
+	for _, p := range node.Dials(v.roster, v.self, node.LocalOf(f.host.Enrollment.Listen)) {
 		s.Peers = append(s.Peers, supervisor.Peer{NodeID: p.NodeID, Address: p.Address, Name: p.Name})
 	}
 	return s

@@ -22,6 +22,7 @@ const (
 	PathKey     = "/v1/key"
 	PathArm     = "/v1/key/arm"
 	PathLogs    = "/v1/logs"
+	PathRotate  = "/v1/mesh/rotate" // POST: bear the next mesh key
 )
 
 // Limits on what crosses the socket, in bytes.
@@ -61,12 +62,14 @@ type Listen struct {
 
 // Enrolled is the public half of what was born on a host.
 type Enrolled struct {
-	Name      string `json:"name"`
-	Identity  []byte `json:"identity"` // ed25519 public key
-	NodeID    string `json:"node_id"`
-	MeshKey   []byte `json:"mesh_key,omitempty"`  // X25519 public key; empty where the host is in no mesh
-	MeshTLS   []byte `json:"mesh_tls,omitempty"`  // ed25519 public key, for relays
-	Consensus []byte `json:"consensus,omitempty"` // ed25519 public key, of validators
+	Name     string `json:"name"`
+	Identity []byte `json:"identity"` // ed25519 public key
+	NodeID   string `json:"node_id"`
+	MeshKey  []byte `json:"mesh_key,omitempty"` // X25519 public key; empty where the host is in no mesh
+	MeshTLS  []byte `json:"mesh_tls,omitempty"` // ed25519 public key, for relays
+	// NextMeshKey is what the host changes its mesh key to once the roster has announced it.
+	NextMeshKey []byte `json:"next_mesh_key,omitempty"`
+	Consensus   []byte `json:"consensus,omitempty"` // ed25519 public key, of validators
 	// Backup is the consensus key sealed to EnrollRequest.BackupTo; empty where the host has none.
 	Backup []byte `json:"backup,omitempty"`
 }
@@ -117,7 +120,8 @@ type HostStatus struct {
 	Intent      Intent        `json:"intent"`
 	Signing     SigningStatus `json:"signing"`
 	Node        NodeStatus    `json:"node"`
-	Mesh        *MeshStatus   `json:"mesh,omitempty"` // nil where there is none
+	Mesh        *MeshStatus   `json:"mesh,omitempty"` // nil where there is none, or it does not answer
+	MeshPID     int           `json:"mesh_pid,omitempty"`
 	// Reason says why the agent wants the node up or down.
 	Reason   string           `json:"reason,omitempty"`
 	Findings []health.Finding `json:"findings,omitempty"`

@@ -19,9 +19,14 @@ type Client struct {
 }
 
 // Dial returns a client of the agent whose socket is in dir. Nothing is connected until it is asked.
-func Dial(host, dir string) *Client {
+func Dial(host, dir string) *Client { return dial(host, dir, SocketName) }
+
+// DialMesh returns a client of the mesh process of the host in dir.
+func DialMesh(host, dir string) *Client { return dial(host, dir, MeshSocket) }
+
+func dial(host, dir, name string) *Client {
 	transport := &http.Transport{
-		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dialIn(ctx, dir) },
+		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dialIn(ctx, dir, name) },
 		MaxIdleConnsPerHost: 2,
 	}
 	return &Client{host: host, http: &http.Client{Transport: transport}}
@@ -75,6 +80,27 @@ func (c *Client) Rosters(ctx context.Context) (RosterReply, error) {
 // Publish gives the host new roster generations.
 func (c *Client) Publish(ctx context.Context, r PublishRequest) (RosterStatus, error) {
 	return ask[RosterStatus](ctx, c, http.MethodPut, PathRoster, r)
+}
+
+// RotateMesh lets the host bear the mesh key that it will change to, and returns its public halves.
+func (c *Client) RotateMesh(ctx context.Context) (Enrolled, error) {
+	return ask[Enrolled](ctx, c, http.MethodPost, PathRotate, struct{}{})
+}
+
+// Mesh asks the mesh process how its peers are.
+func (c *Client) Mesh(ctx context.Context) (MeshStatus, error) {
+	return ask[MeshStatus](ctx, c, http.MethodGet, PathMesh, nil)
+}
+
+// MeshRosters returns every envelope that the mesh process knows, parents first.
+func (c *Client) MeshRosters(ctx context.Context) (RosterReply, error) {
+	return ask[RosterReply](ctx, c, http.MethodGet, PathMeshRoster, nil)
+}
+
+// TellMesh gives the mesh process rosters, which it takes as evidence.
+func (c *Client) TellMesh(ctx context.Context, r PublishRequest) error {
+	_, err := ask[struct{}](ctx, c, http.MethodPut, PathMeshRoster, r)
+	return err
 }
 
 // SetIntent records what a person wants of the host.

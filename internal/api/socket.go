@@ -9,19 +9,22 @@ import (
 	"runtime"
 )
 
-// SocketName is the agent's socket in the host's folder.
-const SocketName = "agent.sock"
+// Sockets in a host's folder.
+const (
+	SocketName = "agent.sock"     // the agent's
+	MeshSocket = "mesh/mesh.sock" // the mesh process's
+)
 
 // maxSocketPath is what the kernels we run on all take (Linux 107 bytes, macOS 103).
 const maxSocketPath = 103
 
-// ListenIn opens the agent's socket in dir, which only its owner may enter. The caller holds the agent's lock, so
-// that a socket left behind by a killed agent can be removed.
-func ListenIn(dir string) (net.Listener, error) {
-	if err := os.Remove(filepath.Join(dir, SocketName)); err != nil && !os.IsNotExist(err) {
+// ListenIn opens the socket called name in dir, which only its owner may enter. The caller holds the lock of whoever
+// answers on it, so that a socket left behind by one that was killed can be removed.
+func ListenIn(dir, name string) (net.Listener, error) {
+	if err := os.Remove(filepath.Join(dir, name)); err != nil && !os.IsNotExist(err) {
 		return nil, fmt.Errorf("remove stale socket: %w", err)
 	}
-	path, done, err := shortPath(dir)
+	path, done, err := shortPath(dir, name)
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +33,7 @@ func ListenIn(dir string) (net.Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen in %q: %w", dir, err)
 	}
-	l.(*net.UnixListener).SetUnlinkOnClose(false) // the short path is gone by then; the next agent removes the socket
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // the short path is gone by then; the next one removes the socket
 	if err := os.Chmod(path, 0o600); err != nil {
 		_ = l.Close()
 		return nil, fmt.Errorf("protect socket in %q: %w", dir, err)
@@ -76,9 +79,9 @@ func askSocket[T any](c *net.UnixConn, question func(fd int) (T, error)) (v T, e
 	return v, err
 }
 
-// dialIn connects to the agent whose socket is in dir.
-func dialIn(ctx context.Context, dir string) (net.Conn, error) {
-	path, done, err := shortPath(dir)
+// dialIn connects to whoever answers on the socket called name in dir.
+func dialIn(ctx context.Context, dir, name string) (net.Conn, error) {
+	path, done, err := shortPath(dir, name)
 	if err != nil {
 		return nil, err
 	}
@@ -87,10 +90,10 @@ func dialIn(ctx context.Context, dir string) (net.Conn, error) {
 	return d.DialContext(ctx, "unix", path)
 }
 
-// shortPath names the socket in dir so that it fits the kernel's limit: on Linux through an open folder.
+// shortPath names a socket in dir so that it fits the kernel's limit: on Linux through an open folder.
 // The path holds until done is called.
-func shortPath(dir string) (path string, done func(), err error) {
-	path = filepath.Join(dir, SocketName)
+func shortPath(dir, name string) (path string, done func(), err error) {
+	path = filepath.Join(dir, name)
 	if len(path) <= maxSocketPath {
 		return path, func() {}, nil
 	}
@@ -101,5 +104,5 @@ func shortPath(dir string) (path string, done func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	return fmt.Sprintf("/proc/self/fd/%d/%s", f.Fd(), SocketName), func() { _ = f.Close() }, nil
+	return fmt.Sprintf("/proc/self/fd/%d/%s", f.Fd(), name), func() { _ = f.Close() }, nil
 }

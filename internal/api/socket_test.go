@@ -17,7 +17,7 @@ import (
 // serveIn answers on the socket in dir until the test ends.
 func serveIn(t *testing.T, dir string, h http.Handler) {
 	t.Helper()
-	l, err := ListenIn(dir)
+	l, err := ListenIn(dir, SocketName)
 	must(t, err)
 	s := &http.Server{Handler: h}
 	done := make(chan struct{})
@@ -37,7 +37,7 @@ func TestSocket(t *testing.T) {
 	for name, dir := range map[string]string{"short": t.TempDir(), "long": deep(t)} {
 		t.Run(name, func(t *testing.T) {
 			if name == "long" {
-				if _, done, err := shortPath(dir); err != nil {
+				if _, done, err := shortPath(dir, SocketName); err != nil {
 					t.Skip("not on this system:", err)
 				} else {
 					done()
@@ -76,7 +76,7 @@ func TestNobodyThere(t *testing.T) {
 func stale(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
-	l, err := ListenIn(dir)
+	l, err := ListenIn(dir, SocketName)
 	must(t, err)
 	must(t, l.Close())
 	return dir

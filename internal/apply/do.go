@@ -35,6 +35,15 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 		return s.Provider.StartAgent(ctx, h)
 	case plan.Enroll, plan.KeepBackup: // asked again, a host answers the same
 		return s.enroll(ctx, side, h)
+	case plan.PlaceInMesh:
+		wanted, ok := want.Host(h.Name)
+		if !ok {
+			return fmt.Errorf("host %q is not wanted", h.Name)
+		}
+		if err := s.remember(side, want, wanted); err != nil {
+			return err
+		}
+		return s.enroll(ctx, side, wanted)
 	case plan.PrepareGenesis:
 		return s.workshop().Prepare(ctx, plan.GenesisValidators(s.want))
 	case plan.MakeGenesis:
@@ -144,7 +153,7 @@ func (s *Session) enroll(ctx context.Context, side *sideState, h deployment.Host
 	e, err := c.Enroll(ctx, api.EnrollRequest{
 		Name: h.Name, Deployment: side.inventory.Deployment, Role: string(h.Role), ChainID: s.want.Own.ChainID,
 		Moniker: plan.Moniker(h), Daemon: s.daemon.Name, Binary: s.binary(), BinaryHash: s.daemon.SHA256,
-		Listen: h.Listen, BackupTo: k.Recipient(),
+		Listen: h.Listen, BackupTo: k.Recipient(), MeshDriver: s.wanted(side).MeshDriver,
 	})
 	if err != nil {
 		return err

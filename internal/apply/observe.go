@@ -185,7 +185,7 @@ func takenPorts(inventories ...deployment.Inventory) []int {
 	var out []int
 	for _, i := range inventories {
 		for _, h := range i.Hosts {
-			out = append(out, node.Port(h.Listen.P2P), node.Port(h.Listen.RPC))
+			out = append(out, node.Port(h.Listen.P2P), node.Port(h.Listen.RPC), node.Port(h.Listen.Mesh), node.Port(h.Listen.Relay))
 		}
 	}
 	return out

@@ -49,14 +49,25 @@ func (s *Session) publishTarget(ctx context.Context, side *sideState, want *depl
 		if err := s.sign(side, target); err != nil {
 			return err
 		}
-		if head != nil && head.Signer.Holder != "" && target.Signer.Holder == "" {
-			// Retired: everybody acknowledges that before anybody is assigned.
+		if retires(head, target) || announces(target) {
+			// Everybody acknowledges that a holder is retired before anybody is assigned, and knows a next mesh key
+			// before its host changes to it.
 			if err := s.pushAll(ctx, side); err != nil {
 				return err
 			}
 		}
 	}
 	return s.pushAll(ctx, side)
+}
+
+// retires says whether a generation takes the consensus key from its holder.
+func retires(head, target *roster.Roster) bool {
+	return head != nil && head.Signer.Holder != "" && target.Signer.Holder == ""
+}
+
+// announces says whether a generation names a mesh key that a host will change to.
+func announces(r *roster.Roster) bool {
+	return slices.ContainsFunc(r.Members, func(m roster.Member) bool { return !m.Mesh.Next.IsZero() })
 }
 
 // maxGenerations bounds how many generations one change may take: admit, then assign.

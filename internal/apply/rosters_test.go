@@ -38,7 +38,7 @@ func startAgent(t *testing.T, h deployment.Host) *fakeAgent {
 	store, err := rosterdir.Open(filepath.Join(h.Folder, "rosters"))
 	must(t, err)
 	a := &fakeAgent{store: store, follows: true}
-	l, err := api.ListenIn(h.Folder)
+	l, err := api.ListenIn(h.Folder, api.SocketName)
 	must(t, err)
 	s := &http.Server{Handler: a}
 	done := make(chan struct{})

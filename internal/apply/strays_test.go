@@ -77,7 +77,7 @@ func TestWitness(t *testing.T) {
 
 func answerCommit(t *testing.T, folder string, c api.Commit) {
 	t.Helper()
-	l, err := api.ListenIn(folder)
+	l, err := api.ListenIn(folder, api.SocketName)
 	if err != nil {
 		t.Fatal(err)
 	}

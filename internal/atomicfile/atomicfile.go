@@ -109,3 +109,12 @@ func syncDir(dir string) error {
 	}
 	return nil
 }
+
+// Rename moves a file of the same file system over another one. After nil the
+// move survives a power cut.
+func Rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(to))
+}

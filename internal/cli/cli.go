@@ -148,7 +148,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&g.state, "state", "", "folder of the deployment's state (default .pressenter beside the config)")
 	root.AddCommand(
 		newUpCmd(g), newInitCmd(g), newPlanCmd(g), newApplyCmd(g), newStatusCmd(g), newLogsCmd(g), newConfigCmd(),
-		newStopCmd(g), newStartCmd(g), newHoldCmd(g), newDestroyCmd(g), newKeyCmd(g), newDoctorCmd(g),
+		newStopCmd(g), newStartCmd(g), newHoldCmd(g), newDestroyCmd(g), newKeyCmd(g), newDoctorCmd(g), newMeshCmd(g),
 
 		newAgentCmd(), newNodeCmd(),
 	)

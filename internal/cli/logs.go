@@ -39,6 +39,6 @@ func newLogsCmd(g *global) *cobra.Command {
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what is said from now on")
 	c.Flags().IntVarP(&lines, "lines", "n", 50, "how many of the last lines")
-	c.Flags().StringVar(&of, "of", "node", "which log: node, supervisor or agent")
+	c.Flags().StringVar(&of, "of", "node", "which log: node, supervisor, agent or mesh")
 	return c
 }

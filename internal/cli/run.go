@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pressenter/pressenter/internal/agent"
+	"github.com/pressenter/pressenter/internal/meshrun"
 	"github.com/pressenter/pressenter/internal/process"
 	"github.com/pressenter/pressenter/internal/supervisor"
 )
@@ -50,6 +51,25 @@ func newNodeCmd() *cobra.Command {
 	run.Flags().StringVar(&host, "host", "", "the host's folder")
 	_ = run.MarkFlagRequired("host")
 	c.AddCommand(run)
+	return c
+}
+
+// newMeshRunCmd is run by the agent, never by hand.
+func newMeshRunCmd() *cobra.Command {
+	var host string
+	c := &cobra.Command{
+		Use: "run", Short: "Carry the mesh of one host (run by the agent)", Hidden: true, Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			folder, _, err := runArgs(host)
+			if err != nil {
+				return err
+			}
+			p := meshrun.Process{Dir: folder, Version: version(), Logger: daemonLog(c)}
+			return quietIfHeld(p.Run(c.Context()))
+		},
+	}
+	c.Flags().StringVar(&host, "host", "", "the host's folder")
+	_ = c.MarkFlagRequired("host")
 	return c
 }
 

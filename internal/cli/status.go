@@ -118,7 +118,7 @@ func drawStatus(w io.Writer, s status.Status, st style) {
 		fmt.Fprintf(w, "missed %d of the last %d blocks (at least %s must be signed); last signed height %d\n", v.Missed, v.Window, v.MinSigned, v.LastSigned)
 	}
 	fmt.Fprintln(w)
-	rows := [][]string{{"HOST", "ROLE", "NODE", "HEIGHT", "PEERS", "RESTARTS", "ROSTER", "AGENT", "SUPERVISOR", "DAEMON", "RPC"}}
+	rows := [][]string{{"HOST", "ROLE", "NODE", "HEIGHT", "PEERS", "RESTARTS", "ROSTER", "AGENT", "SUPERVISOR", "DAEMON", "MESH", "RPC"}}
 	for _, d := range s.Deployments {
 		for _, h := range d.Hosts {
 			rows = append(rows, hostRow(d, h))
@@ -143,7 +143,7 @@ func hostRow(d status.Deployment, h status.Host) []string {
 	}
 	return []string{
 		name, h.Role, phase, fmt.Sprint(h.Height), fmt.Sprint(len(h.Peers)), fmt.Sprint(h.Restarts), fmt.Sprint(h.Generation),
-		pid(h.AgentPID), pid(h.SupervisorPID), pid(h.DaemonPID), h.RPC,
+		pid(h.AgentPID), pid(h.SupervisorPID), pid(h.DaemonPID), pid(h.MeshPID), h.RPC,
 	}
 }
 

@@ -12,9 +12,10 @@ const (
 
 // Values of the keys that have only one in this version.
 const (
-	ChainPractice = "practice" // chain: the built-in practice network
-	ProviderLocal = "local"    // provider: this computer
-	PolicyAsk     = "ask"      // upgrades.policy: a person agrees to each upgrade
+	ChainPractice = "practice"  // chain: the built-in practice network
+	ProviderLocal = "local"     // provider: this computer
+	PolicyAsk     = "ask"       // upgrades.policy: a person agrees to each upgrade
+	MeshWireGuard = "wireguard" // mesh.driver: WireGuard, in the kernel or in user space
 )
 
 // ValidatorHost is the name of the validator's host.
@@ -29,6 +30,8 @@ type Deployment struct {
 	Provider   string
 	Validator  Validator
 	Sentries   []Sentry
+	Mesh       Mesh
+	Devices    []Device
 	Upgrades   Upgrades
 	Practice   PracticeNetwork
 }
@@ -54,6 +57,21 @@ type Validator struct {
 // Sentry is a node that stands between the world and the validator.
 type Sentry struct {
 	Name string
+	// Relay: it relays the mesh's packets for members whose UDP is blocked, on a TCP port of its own.
+	Relay bool
+	// PrivatePeers are nodes of other operators, id@host:port, that it keeps a link to and tells nobody about.
+	PrivatePeers []string
+}
+
+// Mesh is the encrypted network between our own hosts.
+type Mesh struct {
+	Driver string
+}
+
+// Device is a stock WireGuard in the mesh, such as a laptop or a monitor. It reaches the sentries, and nobody reaches it.
+type Device struct {
+	Name string
+	Key  string // its public key, as wg(8) prints it
 }
 
 // Upgrades says how a chain's upgrades are taken.
@@ -77,6 +95,7 @@ func Practice(name string) Deployment {
 		Provider:   ProviderLocal,
 		Validator:  Validator{Count: 1},
 		Sentries:   []Sentry{{Name: "s1"}, {Name: "s2"}},
+		Mesh:       Mesh{Driver: MeshWireGuard},
 		Upgrades:   Upgrades{Policy: PolicyAsk},
 		Practice:   PracticeNetwork{Validators: 3, BlockTime: time.Second},
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"bytes"
+	"encoding/base64"
 	"flag"
 	"fmt"
 	"os"
@@ -115,10 +116,10 @@ func TestBytes(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	full := Practice("demo")
-	full.Sentries = []Sentry{{"s1"}, {"w1"}, {"on"}}
+	full.Sentries = []Sentry{{Name: "s1"}, {Name: "w1"}, {Name: "on"}}
 	full.Practice = PracticeNetwork{Validators: 7, BlockTime: 1500 * time.Millisecond}
 	one := Practice("demo")
-	one.Sentries = []Sentry{{"s1"}}
+	one.Sentries = []Sentry{{Name: "s1"}}
 	yes := Practice("yes")
 	for _, c := range []struct {
 		name, input string
@@ -236,7 +237,15 @@ func deployments() *rapid.Generator[Deployment] {
 		d := Practice(label.Draw(t, "name"))
 		d.Sentries = nil
 		for _, s := range rapid.SliceOfNDistinct(host, 1, 50, rapid.ID).Draw(t, "sentries") {
-			d.Sentries = append(d.Sentries, Sentry{s})
+			sentry := Sentry{Name: s, Relay: rapid.Bool().Draw(t, "relay")}
+			for _, id := range rapid.SliceOfNDistinct(rapid.StringMatching(`[0-9a-f]{40}`), 0, 3, rapid.ID).Draw(t, "peers") {
+				sentry.PrivatePeers = append(sentry.PrivatePeers, id+"@"+rapid.SampledFrom([]string{"192.0.2.1:26656", "a.example.org:1", "[2001:db8::1]:65535"}).Draw(t, "at"))
+			}
+			d.Sentries = append(d.Sentries, sentry)
+		}
+		for _, v := range rapid.SliceOfNDistinct(host, 0, 3, rapid.ID).Draw(t, "devices") {
+			key := rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "key")
+			d.Devices = append(d.Devices, Device{Name: v, Key: base64.StdEncoding.EncodeToString(key)})
 		}
 		d.Practice.Validators = rapid.IntRange(3, 7).Draw(t, "validators")
 		d.Practice.BlockTime = time.Duration(rapid.IntRange(1000, 30000).Draw(t, "block time")) * time.Millisecond

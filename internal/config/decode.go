@@ -365,3 +365,30 @@ func duration(least, most time.Duration) rule[time.Duration] {
 		return d
 	}}
 }
+
+// yes is true or false.
+func yes() rule[bool] {
+	return rule[bool]{schema: schema{"type": "boolean"}, read: func(w *walk, path string, n node) bool {
+		if n.kind != boolean {
+			w.expected(path, n, "true or false", "")
+		}
+		return n.kind == boolean && strings.EqualFold(n.text, "true")
+	}}
+}
+
+// distinct is a list in which nothing is twice.
+func distinct(r rule[[]string]) rule[[]string] {
+	read := r.read
+	r.read = func(w *walk, path string, n node) []string {
+		first := map[string]position{}
+		for i, item := range n.items {
+			if before, twice := first[item.text]; twice {
+				w.report(item.at, fmt.Sprintf("%s[%d]", path, i), fmt.Sprintf("%s is also on line %d", quote(item.text), before.line), "")
+				continue
+			}
+			first[item.text] = item.at
+		}
+		return read(w, path, n)
+	}
+	return r
+}

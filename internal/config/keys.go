@@ -32,12 +32,15 @@ var deploymentKeys = []key[Deployment]{
 		func(d *Deployment) *Validator { return &d.Validator }),
 	field("sentries", "The nodes between the world and the validator; by default s1 and s2.", sentriesRule(),
 		func(d *Deployment) *[]Sentry { return &d.Sentries }),
+	field("mesh", "The encrypted network between our own hosts.", block(Practice("").Mesh, meshKeys),
+		func(d *Deployment) *Mesh { return &d.Mesh }),
+	field("devices", "Stock WireGuard devices in the mesh, such as a laptop; 'pressenter mesh export' writes their configuration.",
+		named(many(block(Device{}, deviceKeys), 0, 50, ""), "device"), func(d *Deployment) *[]Device { return &d.Devices }),
 	field("upgrades", "How upgrades of the chain are taken.", block(Practice("").Upgrades, upgradesKeys),
 		func(d *Deployment) *Upgrades { return &d.Upgrades }),
 	field("practice", "The rest of a practice network.", block(Practice("").Practice, practiceKeys),
 		func(d *Deployment) *PracticeNetwork { return &d.Practice }),
 	later[Deployment]("signer", "the validator signs with its own key"),
-	later[Deployment]("mesh", "the hosts are on one computer"),
 	later[Deployment]("notify", "see 'pressenter status'"),
 	later[Deployment]("sidecars", "each host runs its node only"),
 	later[Deployment]("region", "the hosts are on one computer"),
@@ -76,11 +79,41 @@ var validatorKeys = []key[Validator]{
 var sentryKeys = []key[Sentry]{
 	field("name", "Name of the sentry and of its host.", except(nameRule, ValidatorHost, "world", "operator"),
 		func(s *Sentry) *string { return &s.Name }).must(),
+	field("relay", "Whether it relays the mesh's packets, which it cannot read, for members whose UDP is blocked; it opens one more TCP port.",
+		yes(), func(s *Sentry) *bool { return &s.Relay }).defaultsTo(false),
+	field("private_peers", "Nodes of other operators, id@host:port, that it keeps a link to and tells nobody about.",
+		distinct(many(peerRule(), 0, 16, "")),
+		func(s *Sentry) *[]string { return &s.PrivatePeers }),
 	later[Sentry]("provider", "the hosts are on one computer"),
 	later[Sentry]("region", "the hosts are on one computer"),
 	later[Sentry]("size", "the hosts are on one computer"),
-	later[Sentry]("private_peers", "a sentry finds its peers by itself"),
 	later[Sentry]("sidecars", "each host runs its node only"),
+}
+
+var meshKeys = []key[Mesh]{
+	field("driver", "What carries the packets: wireguard, in the kernel where it can be had, else in user space.",
+		one(MeshWireGuard, otherDriver), func(m *Mesh) *string { return &m.Driver }).defaultsTo(Practice("").Mesh.Driver),
+}
+
+var deviceKeys = []key[Device]{
+	field("name", "Name of the device.", except(nameRule, ValidatorHost, "world", "operator"),
+		func(d *Device) *string { return &d.Name }).must(),
+	field("key", "Its public WireGuard key, 44 characters of base64; the private one stays with it.",
+		pattern(`^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$`, 44, "a public WireGuard key as wg prints it: 44 characters of base64"),
+		func(d *Device) *string { return &d.Key }).must(),
+}
+
+// otherDriver: vpncloud works between hosts that each have a network of their own.
+func otherDriver(got string) (string, string) {
+	if got == "vpncloud" {
+		return `driver "vpncloud" needs a host of its own for each node: the hosts of provider local share one network, so that nothing would go through it`,
+			"use driver: " + MeshWireGuard
+	}
+	suggestion := "use driver: " + MeshWireGuard
+	if like, ok := nearest(got, []string{MeshWireGuard, "vpncloud"}); ok {
+		suggestion = fmt.Sprintf("did you mean %q?", like)
+	}
+	return "unknown driver " + quote(got), suggestion
 }
 
 var upgradesKeys = []key[Upgrades]{
@@ -122,10 +155,14 @@ func chainRule() rule[Chain] {
 
 // sentriesRule is a list of sentries, each of which can also be told apart by its name.
 func sentriesRule() rule[[]Sentry] {
-	r := many(block(Sentry{}, sentryKeys), 1, maxSentries,
-		"must have at least one: without a sentry the validator would face the world itself")
+	return named(many(block(Sentry{}, sentryKeys), 1, maxSentries,
+		"must have at least one: without a sentry the validator would face the world itself"), "sentry")
+}
+
+// named is a list of things of which no two have the same name.
+func named[T any](r rule[[]T], what string) rule[[]T] {
 	read := r.read
-	r.read = func(w *walk, path string, n node) []Sentry {
+	r.read = func(w *walk, path string, n node) []T {
 		first := map[string]position{}
 		for i, item := range n.items {
 			for _, p := range item.pairs {
@@ -134,7 +171,7 @@ func sentriesRule() rule[[]Sentry] {
 				}
 				if before, twice := first[p.value.text]; twice {
 					at := fmt.Sprintf("%s[%d].name", path, i)
-					w.report(p.value.at, at, fmt.Sprintf("%s is also the name of the sentry on line %d", quote(p.value.text), before.line), "")
+					w.report(p.value.at, at, fmt.Sprintf("%s is also the name of the %s on line %d", quote(p.value.text), what, before.line), "")
 					continue
 				}
 				first[p.value.text] = p.value.at
@@ -143,6 +180,12 @@ func sentriesRule() rule[[]Sentry] {
 		return read(w, path, n)
 	}
 	return r
+}
+
+// peerRule is a node of somebody else.
+func peerRule() rule[string] {
+	return pattern(`^[0-9a-f]{40}@([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]):([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])$`, 300,
+		"id@host:port, the id 40 lower-case hex digits")
 }
 
 func expected(key, value string) func(string) (string, string) {

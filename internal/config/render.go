@@ -23,6 +23,15 @@ func Render(d Deployment) ([]byte, error) {
 		fmt.Fprintf(&b, "\nvalidator: {count: %d}\n", d.Validator.Count)
 	}
 	renderSentries(&b, d.Sentries)
+	if d.Mesh != defaults.Mesh {
+		fmt.Fprintf(&b, "\n# The encrypted network between our own hosts.\nmesh: {driver: %s}\n", scalar(d.Mesh.Driver))
+	}
+	if len(d.Devices) > 0 {
+		b.WriteString("\n# Stock WireGuard devices that may look on.\ndevices:\n")
+	}
+	for _, v := range d.Devices {
+		fmt.Fprintf(&b, "  - {name: %s, key: %q}\n", scalar(v.Name), v.Key)
+	}
 	if d.Upgrades != defaults.Upgrades {
 		fmt.Fprintf(&b, "\n# Who agrees to an upgrade of the chain.\nupgrades: {policy: %s}\n", scalar(d.Upgrades.Policy))
 	}
@@ -56,7 +65,20 @@ func renderSentries(b *bytes.Buffer, sentries []Sentry) {
 	}
 	b.WriteString("sentries:\n")
 	for _, s := range sentries {
-		fmt.Fprintf(b, "  - {name: %s}\n", scalar(s.Name))
+		if !s.Relay && len(s.PrivatePeers) == 0 {
+			fmt.Fprintf(b, "  - {name: %s}\n", scalar(s.Name))
+			continue
+		}
+		fmt.Fprintf(b, "  - name: %s\n", scalar(s.Name))
+		if s.Relay {
+			b.WriteString("    relay: true\n")
+		}
+		if len(s.PrivatePeers) > 0 {
+			b.WriteString("    private_peers:\n")
+		}
+		for _, p := range s.PrivatePeers {
+			fmt.Fprintf(b, "      - %s\n", scalar(p))
+		}
 	}
 }
 

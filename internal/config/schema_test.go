@@ -103,7 +103,7 @@ func TestSchemaAcceptsWhatRenderWrites(t *testing.T) {
 // TestDefaults holds the words of the schema about defaults to the defaults.
 func TestDefaults(t *testing.T) {
 	d := Practice("x")
-	want := []Sentry{{"s1"}, {"s2"}}
+	want := []Sentry{{Name: "s1"}, {Name: "s2"}}
 	if diff := cmp.Diff(want, d.Sentries); diff != "" {
 		t.Errorf("the schema says otherwise: -want +got:\n%s", diff)
 	}
@@ -244,6 +244,8 @@ func checkBelow(s map[string]any, keyword string, v any) (string, error) {
 
 func isType(name string, v any) bool {
 	switch v := v.(type) {
+	case bool:
+		return name == "boolean"
 	case string:
 		return name == "string"
 	case float64:

@@ -58,7 +58,16 @@ type Inventory struct {
 	Deployment string `json:"deployment"`
 	ChainID    string `json:"chain_id"`
 	Daemon     Daemon `json:"daemon"`
+	MeshDriver string `json:"mesh_driver,omitempty"` // empty: no mesh
 	Hosts      []Host `json:"hosts"`
+	// Devices are stock WireGuard devices in the mesh. They are of the config alone.
+	Devices []Device `json:"-"`
+}
+
+// Device is a stock WireGuard in the mesh.
+type Device struct {
+	Name string
+	Key  roster.Key // public
 }
 
 // Daemon is the chain's program as it was staged.
@@ -74,6 +83,8 @@ type Host struct {
 	Role   roster.Role `json:"role"`
 	Folder string      `json:"folder"` // of a local host; absolute in memory, relative to the deployment on disk
 	Listen api.Listen  `json:"listen"`
+	// PrivatePeers are other operators' nodes, id@host:port, of a sentry.
+	PrivatePeers []string `json:"private_peers,omitempty"`
 	// Removing marks a host that has left the roster and is not yet destroyed.
 	Removing bool `json:"removing,omitempty"`
 }

@@ -86,7 +86,7 @@ func serve(t *testing.T, a *agent) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+api.PathPeers, func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(a.peers) })
 	mux.HandleFunc("GET "+api.PathStatus, func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(a.status) })
-	l, err := api.ListenIn(a.folder)
+	l, err := api.ListenIn(a.folder, api.SocketName)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -67,13 +67,15 @@ func (p Provider) StartAgent(ctx context.Context, h deployment.Host) error {
 	}
 }
 
-// StopAgent ends the host's agent. The node goes on.
+// StopAgent ends the host's agent and, with nobody left to look after it, the mesh process. The node goes on.
 func (p Provider) StopAgent(ctx context.Context, h deployment.Host) error {
-	id, up := agent.AgentOf(agent.Folder(h.Folder))
-	if !up {
-		return nil
+	f := agent.Folder(h.Folder)
+	if id, up := agent.AgentOf(f); up {
+		if err := process.Terminate(ctx, id, 5*time.Second); err != nil {
+			return err
+		}
 	}
-	return process.Terminate(ctx, id, 5*time.Second)
+	return agent.StopMesh(ctx, f)
 }
 
 // Client asks the host's agent.

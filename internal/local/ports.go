@@ -78,11 +78,16 @@ func (p *Ports) Block(n int) (int, error) {
 	return 0, fmt.Errorf("no %d free ports in a row", n)
 }
 
-// Free says whether nobody listens at addr.
+// Free says whether nobody listens at addr, over TCP or UDP.
 func Free(addr string) bool {
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return false
 	}
-	return l.Close() == nil
+	defer l.Close()
+	p, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return false
+	}
+	return p.Close() == nil
 }

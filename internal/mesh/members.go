@@ -70,16 +70,6 @@ func (m *members) init() {
 	m.others, m.compared = map[roster.Key]bool{}, map[roster.Key]bool{}
 }
 
-// linked reports whether two roles have anything to do with each other.
-func linked(a, b roster.Role) bool {
-	for _, s := range []access.Service{access.P2P, access.Control} {
-		if access.Allowed(a, b, s) || access.Allowed(b, a, s) {
-			return true
-		}
-	}
-	return false
-}
-
 // obey makes the tunnel and the peers what the rosters say. First of all, whoever has left is cut off.
 func (m *Mesh) obey() {
 	state := m.c.Rosters.State()
@@ -122,7 +112,7 @@ func (m *Mesh) wantedPeers(r *roster.Roster) map[roster.Key]*roster.Member {
 		if !o.Hidden() {
 			m.others[o.Identity] = true
 		}
-		if linked(self.Role, o.Role) {
+		if access.Linked(self.Role, o.Role) {
 			wanted[o.Identity] = o
 		}
 	}
@@ -195,7 +185,11 @@ func (m *Mesh) setPeers() {
 		if known := m.lookups.known(p.member.Mesh.Endpoint); len(known) > 0 {
 			at = known[0]
 		}
-		want = append(want, tunnel.Peer{Key: p.key, Address: p.addr, Endpoint: at, Keepalive: every})
+		alive := every
+		if p.member.Hidden() && !m.self.Hidden() {
+			alive = 0 // it keeps the way open, and before it has called there is nowhere to send to
+		}
+		want = append(want, tunnel.Peer{Key: p.key, Address: p.addr, Endpoint: at, Keepalive: alive})
 		for _, k := range []roster.Key{p.member.Mesh.Key, p.member.Mesh.Next} {
 			if k := tunnel.Key(k); !k.IsZero() && k != p.key {
 				want = append(want, tunnel.Peer{Key: k, Endpoint: at})

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"reflect"
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/atomicfile"
@@ -17,8 +18,8 @@ import (
 // Where things lie in a host's folder. All of it is the mesh process's own but for the spec, which the agent writes.
 const (
 	Folder   = "mesh"
+	LockFile = "mesh/lock" // held by the mesh process
 	specFile = "spec.json"
-	lockFile = "lock"
 	// TunnelKey holds the private tunnel key in base64, NextKey the one to change to, RelayKey an Ed25519 seed in base64.
 	TunnelKey = "tunnel.key"
 	NextKey   = "next.key"
@@ -38,10 +39,18 @@ type Spec struct {
 	Listen string `json:"listen"`
 	// Relay is where to relay for others, TCP host:port; empty: nowhere.
 	Relay string `json:"relay,omitempty"`
+	// Underlay: the host is ours alone, so its other network devices are filtered too.
+	Underlay bool `json:"underlay,omitempty"`
 	// Serve are the services that peers may reach here where the mesh is in user space.
 	Serve []Served `json:"serve,omitempty"`
 	// Forwards are loopback ports that lead to peers' services where the mesh is in user space.
 	Forwards []api.Forward `json:"forwards,omitempty"`
+}
+
+// SameProcess reports whether a running process can go from s to o by itself.
+func (s Spec) SameProcess(o Spec) bool {
+	s.Serve, s.Forwards = o.Serve, o.Forwards
+	return reflect.DeepEqual(s, o)
 }
 
 // Served is a service of this host that peers may reach.

@@ -252,7 +252,7 @@ func TestDialsOneWay(t *testing.T) {
 	for _, r := range []*roster.Roster{practice(), world()} {
 		dials := map[[2]string]bool{}
 		for _, m := range r.Members {
-			for _, p := range Dials(r, m) {
+			for _, p := range Dials(r, m, Local{}) {
 				if p.Name != "world" {
 					dials[[2]string{m.Name, p.Name}] = true
 				}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pressenter/pressenter/internal/access"
+	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/roster"
 )
 
@@ -31,9 +33,16 @@ const (
 type Local struct {
 	P2P string // host:port to listen on for peers
 	RPC string // host:port to listen on for questions
+	// Forwards: peers are reached through loopback ports that lead into the mesh, not at their mesh addresses.
+	Forwards bool
 	// KeyFile and StateFile are the consensus key and its sign state, relative to the home; empty where the node
 	// must not sign for the deployment: it then runs with a throw-away key of its own.
 	KeyFile, StateFile string
+}
+
+// LocalOf is what a host that listens like this renders with. Hosts that share a computer have a mesh in user space.
+func LocalOf(l api.Listen) Local {
+	return Local{P2P: l.P2P, RPC: l.RPC, Forwards: loopback(l.P2P)}
 }
 
 // Files are the settings of the two files that every daemon has.
@@ -60,22 +69,31 @@ func Settings(r *roster.Roster, self roster.Member, local Local) (Files, error) 
 	var p p2p
 	switch self.Role {
 	case roster.RoleValidator:
-		p = hidden(r, self)
+		p = hidden(r, self, local)
 	case roster.RoleSentry:
-		p = sentry(r, self)
+		p = sentry(r, self, local)
 	case roster.RoleGenesisValidator:
-		p = open(r, self)
+		p = open(r, self, local)
 	default:
 		return Files{}, fmt.Errorf("render %q: role %q is not known", self.Name, self.Role)
 	}
-	comet := p.settings(local.P2P, onOneComputer(local))
+	comet := p.settings(local.P2P, loopback(local.P2P))
 	comet = append(comet, rpc(local.RPC)...)
 	comet = append(comet, consensus(r.Chain, self.Role, local)...)
 	return Files{Comet: comet, App: app(r.Chain, self.Role)}, nil
 }
 
-// Address is where others reach a member's p2p port. Validators have none: they dial out only.
-func Address(m roster.Member) string { return m.Endpoint }
+// Address is where self reaches a member's p2p port: inside the mesh where both are in it, else where the world does.
+// Validators have no address of the second kind: they dial out only.
+func Address(r *roster.Roster, self, m roster.Member, local Local) string {
+	if r.MeshDriver == "" || !self.InMesh() || !m.InMesh() {
+		return m.Endpoint
+	}
+	if local.Forwards {
+		return Forward(self.Identity, m.Identity)
+	}
+	return netip.AddrPortFrom(r.MeshAddress(m.Identity), access.P2P.Port()).String()
+}
 
 // p2p is the part of config.toml that hides a validator or does not (design, Roles; CometBFT's sentry pattern).
 type p2p struct {
@@ -98,24 +116,24 @@ const hiddenDials = 4
 
 // hidden: the validator dials its sentries and takes nobody in. With no inbound slots at all even a stranger who
 // knows its address is turned away; the sentries' ids pass because they are unconditional.
-func hidden(r *roster.Roster, self roster.Member) p2p {
+func hidden(r *roster.Roster, self roster.Member, local Local) p2p {
 	sentries := ids(r, roster.RoleSentry, self)
-	return p2p{persistent: Dials(r, self), dials: hiddenDials, private: sentries, unconditional: sentries}
+	return p2p{persistent: Dials(r, self, local), dials: hiddenDials, private: sentries, unconditional: sentries}
 }
 
 // sentry: open to the world; never tells anybody of the validator, and always has room for it.
-func sentry(r *roster.Roster, self roster.Member) p2p {
-	validators := ids(r, roster.RoleValidator, self)
+func sentry(r *roster.Roster, self roster.Member, local Local) p2p {
+	private := PrivateIDs(r, self)
 	return p2p{
 		external: self.Endpoint, pex: true, inbound: 40, outbound: 10,
-		seeds: r.Peers, persistent: Dials(r, self),
-		private: validators, unconditional: append(validators, ids(r, roster.RoleSentry, self)...),
+		seeds: r.Peers, persistent: Dials(r, self, local),
+		private: private, unconditional: append(private, ids(r, roster.RoleSentry, self)...),
 	}
 }
 
 // open: a genesis validator of a practice network, which stands for the rest of the world.
-func open(r *roster.Roster, self roster.Member) p2p {
-	dials := Dials(r, self)
+func open(r *roster.Roster, self roster.Member, local Local) p2p {
+	dials := Dials(r, self, local)
 	seeds := make([]string, len(dials))
 	for i, d := range dials {
 		seeds[i] = d.String()
@@ -128,36 +146,48 @@ func open(r *roster.Roster, self roster.Member) p2p {
 // Of two members that should be linked only one dials: when both do at once, CometBFT takes each link for a
 // duplicate of the other and drops both, and their next tries come seconds later. The validator dials its
 // sentries; sentries dial the world; between equals the one whose name comes later dials.
-func Dials(r *roster.Roster, self roster.Member) []Peer {
+func Dials(r *roster.Roster, self roster.Member, local Local) []Peer {
 	var out []Peer
 	if self.Role == roster.RoleSentry {
-		for _, p := range r.Peers { // the roster has checked their form
-			id, addr, _ := strings.Cut(p, "@")
-			out = append(out, Peer{Name: "world", NodeID: id, Address: addr})
+		for _, p := range r.Peers {
+			out = append(out, outside("world", p))
+		}
+		for _, p := range self.PrivatePeers {
+			out = append(out, outside("private peer", p))
 		}
 	}
 	for _, m := range r.Members {
 		dial := false
 		switch {
-		case m.Name == self.Name || m.Endpoint == "":
+		case m.Name == self.Name || Address(r, self, m, local) == "":
 		case self.Role == roster.RoleValidator:
 			dial = m.Role == roster.RoleSentry
 		case self.Role == m.Role:
 			dial = m.Name < self.Name
 		}
 		if dial {
-			out = append(out, Peer{Name: m.Name, NodeID: m.NodeID, Address: Address(m)})
+			out = append(out, Peer{Name: m.Name, NodeID: m.NodeID, Address: Address(r, self, m, local)})
 		}
 	}
 	return out
 }
 
+// outside is a node of somebody else, id@host:port; the roster has checked its form.
+func outside(name, peer string) Peer {
+	id, addr, _ := strings.Cut(peer, "@")
+	return Peer{Name: name, NodeID: id, Address: addr}
+}
+
 // PrivateIDs are the node ids that a member must never tell anybody.
 func PrivateIDs(r *roster.Roster, self roster.Member) []string {
-	if self.Role == roster.RoleSentry {
-		return ids(r, roster.RoleValidator, self)
+	if self.Role != roster.RoleSentry {
+		return nil
 	}
-	return nil
+	out := ids(r, roster.RoleValidator, self)
+	for _, p := range self.PrivatePeers {
+		out = append(out, outside("", p).NodeID)
+	}
+	return out
 }
 
 func (p p2p) settings(listen string, oneComputer bool) []Setting {
@@ -252,10 +282,10 @@ func ids(r *roster.Roster, role roster.Role, self roster.Member) []string {
 	return out
 }
 
-// onOneComputer says whether peers of this node share an address, as on a practice network: CometBFT then takes
-// the second one for an impostor unless told.
-func onOneComputer(local Local) bool {
-	host, _, err := net.SplitHostPort(local.P2P)
+// loopback says whether a node listens on loopback, as on a practice network where peers share an address: CometBFT
+// then takes the second one for an impostor unless told.
+func loopback(listen string) bool {
+	host, _, err := net.SplitHostPort(listen)
 	if err != nil {
 		return false
 	}

@@ -162,6 +162,8 @@ func (b *builder) setUp(sides []side) {
 			}
 			if !o.Exists || o.Status.Enrolled == nil {
 				enroll = append(enroll, Enroll{on, string(h.Role)})
+			} else if words := s.place(h, o); words != "" {
+				enroll = append(enroll, PlaceInMesh{on, words})
 			} else if len(o.Status.Enrolled.Backup) > 0 && !o.BackedUp {
 				enroll = append(enroll, KeepBackup{on})
 			}
@@ -182,6 +184,22 @@ func (b *builder) setUp(sides []side) {
 		b.stage([]Step{MakeGenesis{world, len(b.validators())}})
 	}
 	b.stage(install)
+}
+
+// place says what changes of an enrolled host's place in the mesh, or "".
+func (s side) place(h deployment.Host, o ObservedHost) string {
+	was, driver := o.Status.Listen, s.want.MeshDriver
+	switch {
+	case driver != "" && (len(o.Status.Enrolled.MeshKey) == 0 || was.Mesh == ""):
+		return "its mesh keys are born there"
+	case was.Mesh != h.Listen.Mesh:
+		return fmt.Sprintf("its tunnel moves to %s", h.Listen.Mesh)
+	case was.Relay != h.Listen.Relay && h.Listen.Relay == "":
+		return "it relays no more"
+	case was.Relay != h.Listen.Relay:
+		return fmt.Sprintf("it relays at %s", h.Listen.Relay)
+	}
+	return ""
 }
 
 // validators are the hosts with stake in the practice network's genesis.
@@ -236,7 +254,9 @@ func changes(head, target *roster.Roster) []string {
 		return out
 	}
 	// A key that is not born yet has no value to tell.
-	return slices.DeleteFunc(roster.Diff(head, target), func(words string) bool { return strings.Contains(words, unreadyNodeID) })
+	return slices.DeleteFunc(roster.Diff(head, target), func(words string) bool {
+		return strings.Contains(words, unreadyNodeID) || strings.Contains(words, " key of ") && strings.HasSuffix(words, "00000000")
+	})
 }
 
 // behind are hosts that must be told the newest roster: they lack it, or have just come up and do not know that they
@@ -280,9 +300,9 @@ func (b *builder) restarts(s side, target *roster.Roster) {
 
 // local is what the host itself will render with.
 func local(o ObservedHost, r *roster.Roster, m roster.Member) node.Local {
-	l := node.Local{P2P: o.Status.Listen.P2P, RPC: o.Status.Listen.RPC}
+	l := node.LocalOf(o.Status.Listen)
 	if o.Status.Enrolled == nil { // its record is lost; enrolling it again gives it the same addresses
-		l = node.Local{P2P: o.Host.Listen.P2P, RPC: o.Host.Listen.RPC}
+		l = node.LocalOf(o.Host.Listen)
 	}
 	holder, held := r.Holder()
 	mine := held && holder.Identity == m.Identity && r.Signer.PubKey == roster.KeyOf(signer(o))

@@ -352,7 +352,7 @@ func (m *machine) settle(t *rapid.T) {
 		if errors.As(err, &refusal) {
 			c := final
 			for _, h := range m.s.saved[1].Hosts {
-				if h.Role == roster.RoleSentry && !slices.Contains(c.Sentries, config.Sentry{Name: h.Name}) {
+				if h.Role == roster.RoleSentry && !slices.ContainsFunc(c.Sentries, func(s config.Sentry) bool { return s.Name == h.Name }) {
 					c.Sentries = append(slices.Clone(c.Sentries), config.Sentry{Name: h.Name})
 				}
 			}

@@ -35,6 +35,7 @@ type sim struct {
 type simHost struct {
 	agent, learned bool
 	enrolled       *api.Enrolled
+	listen         api.Listen
 	backed         bool
 	genesis        bool
 	heads          []string
@@ -123,7 +124,7 @@ func (s *sim) observeHost(i int, h deployment.Host) ObservedHost {
 	o.Status = api.HostStatus{Name: h.Name, Role: string(h.Role), Enrolled: v.enrolled, Intent: v.intent}
 	o.Status.Node.Revision, o.Status.Node.RestartToken = v.revision, v.restart
 	if v.enrolled != nil {
-		o.Status.Listen = h.Listen
+		o.Status.Listen = v.listen
 	}
 	if v.genesis {
 		o.Status.GenesisHash = s.genesis
@@ -183,7 +184,12 @@ func (s *sim) do(w Want, step Step) error {
 		if v.enrolled == nil {
 			v.enrolled = s.enroll(v, h)
 		}
+		s.place(v, h, want.MeshDriver)
 		v.backed = true
+	case PlaceInMesh:
+		h, _ := want.Host(h.Name)
+		s.saved[i].Put(h)
+		s.place(v, h, want.MeshDriver)
 	case KeepBackup:
 		v.backed = true
 	case InstallGenesis:
@@ -240,6 +246,15 @@ func (s *sim) enroll(v *simHost, h deployment.Host) *api.Enrolled {
 		v.signing, e.Consensus, e.Backup = signing.Armed, v.key, []byte("sealed")
 	}
 	return e
+}
+
+// place gives a host its place in the mesh, as enrolling it again does.
+func (s *sim) place(v *simHost, h deployment.Host, driver string) {
+	v.listen = h.Listen
+	if e := *v.enrolled; driver != "" && len(e.MeshKey) == 0 {
+		e.MeshKey, e.MeshTLS = s.key("tunnel").Public().(ed25519.PublicKey), s.key("relay").Public().(ed25519.PublicKey)
+		v.enrolled = &e
+	}
 }
 
 func (s *sim) enrolled(i int) map[string]api.Enrolled {

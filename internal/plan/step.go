@@ -61,6 +61,11 @@ type (
 		On
 		Role string `json:"role"`
 	}
+	// PlaceInMesh changes an enrolled host's place in the mesh.
+	PlaceInMesh struct {
+		On
+		Words string `json:"words"`
+	}
 	// KeepBackup brings back the sealed backup of a consensus key whose host was enrolled without it being kept.
 	KeepBackup struct{ On }
 	// PrepareGenesis makes the accounts of the practice network's validators.
@@ -117,6 +122,11 @@ func (s Enroll) String() string {
 		return fmt.Sprintf("enrol %s: its node key is born there", s.Name)
 	}
 	return fmt.Sprintf("enrol %s: its node key and consensus key are born there, and a sealed backup is kept", s.Name)
+}
+
+// String implements Step.
+func (s PlaceInMesh) String() string {
+	return fmt.Sprintf("change %s's place in the mesh: %s", s.Name, s.Words)
 }
 
 // String implements Step.

@@ -21,11 +21,18 @@ func Target(want deployment.Inventory, chain roster.Chain, head *roster.Roster, 
 			r.Chain.GenesisSHA256 = head.Chain.GenesisSHA256
 		}
 	}
+	r.MeshDriver = want.MeshDriver
 	r.Peers = slices.Sorted(slices.Values(peers))
 	for _, m := range slices.Clone(r.Members) {
 		h, wanted := want.Host(m.Name)
 		e, known := enrolled[m.Name]
 		replaced := known && roster.Key(e.Identity) != m.Identity
+		if m.Role == roster.RoleDevice {
+			if !slices.Contains(want.Devices, deployment.Device{Name: m.Name, Key: m.Identity}) || r.MeshDriver == "" {
+				r.Remove(m.Name)
+			}
+			continue
+		}
 		if !wanted || h.Role != m.Role || replaced {
 			r.Remove(m.Name)
 		}
@@ -36,6 +43,13 @@ func Target(want deployment.Inventory, chain roster.Chain, head *roster.Roster, 
 			continue
 		}
 		put(r, h, e)
+	}
+	for _, d := range want.Devices {
+		if _, member := r.Member(d.Name); !member && r.MeshDriver != "" {
+			r.Members = append(r.Members, roster.Member{
+				Name: d.Name, Role: roster.RoleDevice, Identity: d.Key, Mesh: roster.Mesh{Key: d.Key}, Since: r.Generation,
+			})
+		}
 	}
 	assign(r, want, head, enrolled)
 	if head != nil && same(head, r) {
@@ -57,12 +71,44 @@ func next(want deployment.Inventory, chain roster.Chain, head *roster.Roster, ad
 func put(r *roster.Roster, h deployment.Host, e api.Enrolled) {
 	i := slices.IndexFunc(r.Members, func(m roster.Member) bool { return m.Name == h.Name })
 	if i < 0 {
-		r.Members = append(r.Members, roster.Member{
-			Name: h.Name, Role: h.Role, Identity: roster.Key(e.Identity), NodeID: e.NodeID, Endpoint: Endpoint(h), Since: r.Generation,
-		})
+		i = len(r.Members)
+		r.Members = append(r.Members, roster.Member{Name: h.Name, Role: h.Role, Identity: roster.Key(e.Identity), Since: r.Generation})
+	}
+	m := &r.Members[i]
+	m.NodeID, m.Endpoint, m.PrivatePeers = e.NodeID, Endpoint(h), h.PrivatePeers
+	if r.MeshDriver == "" || len(e.MeshKey) != len(roster.Key{}) || len(e.MeshTLS) != len(roster.Key{}) {
+		m.Mesh = roster.Mesh{}
 		return
 	}
-	r.Members[i].NodeID, r.Members[i].Endpoint = e.NodeID, Endpoint(h)
+	m.Mesh.Key, m.Mesh.Next = rotated(m.Mesh, e)
+	m.Mesh.TLS, m.Mesh.Endpoint, m.Mesh.Relay = roster.Key(e.MeshTLS), meshEndpoint(h), h.Listen.Relay
+}
+
+// rotated is a member's mesh key and the next one. A next key is announced in one generation, which everybody has
+// acknowledged before another one puts it into use; the host changes to it then.
+func rotated(was roster.Mesh, e api.Enrolled) (key, next roster.Key) {
+	if was.Key.IsZero() {
+		return roster.Key(e.MeshKey), roster.Key{}
+	}
+	if len(e.NextMeshKey) != len(roster.Key{}) {
+		return was.Key, roster.Key{}
+	}
+	next = roster.Key(e.NextMeshKey)
+	switch next {
+	case was.Key: // the host has not changed to it yet
+		return was.Key, roster.Key{}
+	case was.Next:
+		return next, roster.Key{}
+	}
+	return was.Key, next
+}
+
+// meshEndpoint is where members reach a host's tunnel; empty for a host that dials out only.
+func meshEndpoint(h deployment.Host) string {
+	if h.Role == roster.RoleValidator {
+		return ""
+	}
+	return h.Listen.Mesh
 }
 
 // assign names the holder of the consensus key where nobody holds it and the generation before already said so: a
@@ -132,22 +178,31 @@ func forecast(s side, chain roster.Chain) []*roster.Roster {
 func (s side) foreseen() map[string]api.Enrolled {
 	known := s.have.enrolled()
 	for i, h := range s.want.Hosts {
-		if _, ok := known[h.Name]; ok {
+		if e, ok := known[h.Name]; ok {
+			if s.want.MeshDriver != "" && len(e.MeshKey) == 0 { // enrolling it again bears them
+				e.MeshKey, e.MeshTLS = standIn(2, i), standIn(3, i)
+				known[h.Name] = e
+			}
 			continue
 		}
 		if s.have.Head != nil && s.have.Hosts[h.Name].Exists {
 			if m, ok := s.have.Head.Member(h.Name); ok { // its record is lost, its keys may be there
-				known[h.Name] = api.Enrolled{Name: h.Name, Identity: m.Identity.Public(), NodeID: m.NodeID}
+				known[h.Name] = api.Enrolled{Name: h.Name, Identity: m.Identity.Public(), NodeID: m.NodeID, MeshKey: m.Mesh.Key.Public(), MeshTLS: m.Mesh.TLS.Public()}
 				continue
 			}
 		}
-		stand := make([]byte, ed25519.PublicKeySize)
-		stand[0], stand[1] = 1, byte(i)
-		e := api.Enrolled{Name: h.Name, Identity: stand, NodeID: unreadyNodeID}
+		e := api.Enrolled{Name: h.Name, Identity: standIn(1, i), NodeID: unreadyNodeID, MeshKey: standIn(2, i), MeshTLS: standIn(3, i)}
 		if h.Role != roster.RoleSentry {
-			e.Consensus = stand
+			e.Consensus = standIn(1, i)
 		}
 		known[h.Name] = e
 	}
 	return known
+}
+
+// standIn takes the place of a key that is not born yet.
+func standIn(kind, host int) []byte {
+	key := make([]byte, ed25519.PublicKeySize)
+	key[0], key[1] = byte(kind), byte(host)
+	return key
 }

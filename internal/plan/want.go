@@ -5,12 +5,14 @@ package plan
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/tunnel"
 )
 
 // BuiltIn is the chain that comes with the program.
@@ -52,6 +54,11 @@ func fixed(c config.Deployment, own, world deployment.Inventory) error {
 			Next: "put the old chain_id back, or make the other deployment in a folder of its own",
 		}
 	}
+	for _, d := range c.Devices {
+		if slices.ContainsFunc(c.Sentries, func(s config.Sentry) bool { return s.Name == d.Name }) {
+			return &Refusal{Why: fmt.Sprintf("a sentry and a device are both called %q", d.Name), Next: "give the device another name"}
+		}
+	}
 	for _, sentry := range c.Sentries {
 		for i := range c.Practice.Validators {
 			if sentry.Name == worldHost(i) {
@@ -88,7 +95,7 @@ func Resolve(c config.Deployment, f Facts) (Want, error) {
 	}
 	w := Want{
 		World: deployment.Inventory{Deployment: WorldName(c.Name), ChainID: id, Daemon: f.Daemon},
-		Own:   deployment.Inventory{Deployment: c.Name, ChainID: id, Daemon: f.Daemon},
+		Own:   deployment.Inventory{Deployment: c.Name, ChainID: id, Daemon: f.Daemon, MeshDriver: c.Mesh.Driver},
 		Chain: roster.Chain{
 			ID: id, Daemon: chain.Daemon, Bech32Prefix: chain.Bech32Prefix, Denom: chain.Denom,
 			MinGasPrice: "0" + chain.Denom, BlockTime: c.Practice.BlockTime,
@@ -101,6 +108,14 @@ func Resolve(c config.Deployment, f Facts) (Want, error) {
 	r.add(&w.Own, f.Own, f.Dir, config.ValidatorHost, roster.RoleValidator)
 	for _, s := range c.Sentries {
 		r.add(&w.Own, f.Own, f.Dir, s.Name, roster.RoleSentry)
+		r.sentry(&w.Own, s)
+	}
+	for _, d := range c.Devices {
+		key, err := tunnel.ParseKey(d.Key)
+		if err != nil {
+			return Want{}, fmt.Errorf("key of device %q: %w", d.Name, err)
+		}
+		w.Own.Devices = append(w.Own.Devices, deployment.Device{Name: d.Name, Key: roster.Key(key)})
 	}
 	return w, r.err
 }
@@ -122,6 +137,25 @@ func (r *resolver) add(to *deployment.Inventory, saved deployment.Inventory, dir
 		}
 	}
 	h.Removing = false
+	if to.MeshDriver != "" && h.Listen.Mesh == "" {
+		h.Listen.Mesh = "127.0.0.1:0" // dials out only
+		if role == roster.RoleSentry {
+			h.Listen.Mesh = r.port()
+		}
+	}
+	to.Put(h)
+}
+
+// sentry adds what the config says of a sentry alone.
+func (r *resolver) sentry(to *deployment.Inventory, c config.Sentry) {
+	h, _ := to.Host(c.Name)
+	h.PrivatePeers = slices.Clone(c.PrivatePeers)
+	switch {
+	case !c.Relay:
+		h.Listen.Relay = ""
+	case h.Listen.Relay == "":
+		h.Listen.Relay = r.port()
+	}
 	to.Put(h)
 }
 

@@ -179,7 +179,7 @@ func (r *Roster) checkMembers(p *problems) {
 	set := func(s string) bool { return s != "" }
 	for _, m := range r.Members {
 		p.match(nameRE, "member name", m.Name)
-		if m.Role != RoleValidator && m.Role != RoleSentry && m.Role != RoleGenesisValidator {
+		if !slices.Contains(Roles(), m.Role) {
 			p.addf("member %q has unknown role %q", m.Name, m.Role)
 		}
 		if m.Identity.IsZero() {
@@ -238,7 +238,7 @@ func (r *Roster) checkTombstones(p *problems) {
 			p.addf("member %q was removed and cannot come back", m.Name)
 		}
 	}
-	for _, s := range r.Peers {
+	for _, s := range r.outside() {
 		if id, _, _ := strings.Cut(s, "@"); nodes[id] {
 			p.addf("peer %q was a member and was removed", s)
 		}
@@ -263,16 +263,32 @@ func (r *Roster) checkPeers(p *problems) {
 	for _, m := range r.Members {
 		nodes[m.NodeID] = true
 	}
-	for _, s := range r.Peers {
+	private := 0
+	for _, m := range r.Members {
+		if len(m.PrivatePeers) > 0 && m.Role != RoleSentry {
+			p.addf("member %q is no sentry and has private peers", m.Name)
+		}
+		checkPeerList(p, nodes, m.PrivatePeers)
+		private += len(m.PrivatePeers)
+	}
+	if private > MaxPrivate {
+		p.addf("%d private peers, more than %d", private, MaxPrivate)
+	}
+	checkPeerList(p, nodes, r.Peers)
+}
+
+// checkPeerList finds what is wrong with nodes outside the deployment; members are the node ids inside.
+func checkPeerList(p *problems, members map[string]bool, peers []string) {
+	for _, s := range peers {
 		id, endpoint, _ := strings.Cut(s, "@")
 		if !isNodeID(id) || !isEndpoint(endpoint) {
 			p.addf("peer %q is not id@host:port", s)
 		}
-		if nodes[id] { // a hidden validator's address would come in this way
+		if members[id] { // a hidden validator's address would come in this way
 			p.addf("peer %q is a member", s)
 		}
 	}
-	if repeated(r.Peers, func(s string) string { return s }) {
+	if repeated(peers, func(s string) string { return s }) {
 		p.addf("a peer is there twice")
 	}
 }

@@ -22,6 +22,7 @@ func full() *Roster {
 	r := next(g3, func(r *Roster) {
 		r.Remove("s2")
 		r.at("s1").Mesh.Next, r.at("s1").Mesh.Relay = pub("wg s1 next"), "192.0.2.1:443"
+		r.at("s1").PrivatePeers = []string{nodeID("p4") + "@192.0.2.4:26656", nodeID("p3") + "@p3.example.org:26656"}
 		r.at("s1").Restart = 4
 		r.at("s1").Endpoint = "[2001:db8::1]:26656"
 		r.Members = append(r.Members, Member{Name: "g1", Role: RoleGenesisValidator, Identity: pub("host g1"), Since: 4})

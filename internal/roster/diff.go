@@ -104,6 +104,9 @@ func (d *diff) members(a, b *Roster) {
 				d.addf("sets %s of %s to %s", f.what, y.Name, quoteEmpty(f.is))
 			}
 		}
+		if !slices.Equal(x.PrivatePeers, y.PrivatePeers) {
+			d.addf("sets private peers of %s to %s", y.Name, quoteEmpty(strings.Join(y.PrivatePeers, ", ")))
+		}
 		if x.Restart != y.Restart {
 			d.addf("restarts %s", y.Name)
 		}

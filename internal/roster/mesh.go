@@ -65,6 +65,13 @@ func (r *Roster) meshKeys() []Key {
 
 // checkMesh finds what is wrong with a member's place in the mesh.
 func (m Member) checkMesh(p *problems, driver string) {
+	if m.Role == RoleDevice {
+		// A device is its key: another key is another member. It has nothing else that could be told of it.
+		if driver == "" || m.Mesh.Key != m.Identity || m.Mesh != (Mesh{Key: m.Mesh.Key}) || m.NodeID != "" || m.Endpoint != "" {
+			p.addf("member %q is a device and is more than its mesh key", m.Name)
+		}
+		return
+	}
 	if m.Mesh == (Mesh{}) {
 		return
 	}
@@ -109,4 +116,4 @@ func (r *Roster) MeshAddress(identity Key) netip.Addr { return MeshAddress(r.Dep
 func (m Member) InMesh() bool { return m.Mesh.inMesh() }
 
 // Hidden reports whether nobody may be told where the member is.
-func (m Member) Hidden() bool { return m.Role == RoleValidator }
+func (m Member) Hidden() bool { return m.Role == RoleValidator || m.Role == RoleDevice }

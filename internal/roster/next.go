@@ -129,10 +129,15 @@ func mergeMember(r *Roster, m Member) {
 	r.Members = append(r.Members, m)
 }
 
-// dropOwnPeers removes the peers that are members.
+// dropOwnPeers removes the peers that are members or were.
 func dropOwnPeers(r *Roster) {
-	r.Peers = slices.DeleteFunc(r.Peers, func(s string) bool {
+	ours := func(s string) bool {
 		id, _, _ := strings.Cut(s, "@")
-		return slices.ContainsFunc(r.Members, func(m Member) bool { return m.NodeID == id })
-	})
+		return slices.ContainsFunc(r.Members, func(m Member) bool { return m.NodeID == id }) ||
+			slices.ContainsFunc(r.Tombstones, func(t Tombstone) bool { return t.NodeID == id })
+	}
+	r.Peers = slices.DeleteFunc(r.Peers, ours)
+	for i := range r.Members {
+		r.Members[i].PrivatePeers = slices.DeleteFunc(slices.Clone(r.Members[i].PrivatePeers), ours)
+	}
 }

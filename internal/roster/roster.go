@@ -26,6 +26,7 @@ const (
 	MaxAdmins     = 16
 	MaxTombstones = 1500
 	MaxPeers      = 128
+	MaxPrivate    = 512 // private peers of all members
 	MaxBinaries   = 16
 )
 
@@ -39,7 +40,11 @@ const (
 	RoleValidator        Role = "validator"         // hidden; dials its sentries, listens to nobody
 	RoleSentry           Role = "sentry"            // stands between the validator and the world
 	RoleGenesisValidator Role = "genesis-validator" // another validator of a practice network, in the open
+	RoleDevice           Role = "device"            // stock WireGuard without a node or an agent: somebody who looks on
 )
+
+// Roles returns every role.
+func Roles() []Role { return []Role{RoleValidator, RoleSentry, RoleGenesisValidator, RoleDevice} }
 
 // Capability is something an admin key may do.
 type Capability string
@@ -119,8 +124,10 @@ type Member struct {
 	NodeID   string `json:"node_id,omitempty"`  // CometBFT's, 40 hex digits; empty until enrolled
 	Endpoint string `json:"endpoint,omitempty"` // public p2p host:port; always empty for a validator
 	Mesh     Mesh   `json:"mesh,omitzero"`
-	Restart  uint64 `json:"restart,omitempty"` // newest generation that restarts the node for its configuration
-	Since    uint64 `json:"since"`             // generation that admitted it
+	// PrivatePeers are other operators' nodes, id@host:port, that a sentry keeps a link to and tells nobody about.
+	PrivatePeers []string `json:"private_peers,omitempty"`
+	Restart      uint64   `json:"restart,omitempty"` // newest generation that restarts the node for its configuration
+	Since        uint64   `json:"since"`             // generation that admitted it
 }
 
 // Tombstone is a member that was removed. Its identity and its node id never
@@ -190,6 +197,15 @@ func (r *Roster) Holder() (Member, bool) {
 	return r.Member(r.Signer.Holder)
 }
 
+// outside returns all nodes outside the deployment that r names.
+func (r *Roster) outside() []string {
+	out := slices.Clone(r.Peers)
+	for _, m := range r.Members {
+		out = append(out, m.PrivatePeers...)
+	}
+	return out
+}
+
 // Can reports whether an admin key has a capability.
 func (r *Roster) Can(k Key, c Capability) bool {
 	for _, a := range r.Admins {
@@ -205,7 +221,7 @@ func (r *Roster) Can(k Key, c Capability) bool {
 // the peers that hide it.
 func (r *Roster) Enrolled() bool {
 	return !slices.ContainsFunc(r.Members, func(m Member) bool {
-		return m.NodeID == "" || r.MeshDriver != "" && !m.Mesh.inMesh()
+		return m.Role != RoleDevice && (m.NodeID == "" || r.MeshDriver != "" && !m.Mesh.inMesh())
 	})
 }
 
@@ -219,6 +235,11 @@ func (r *Roster) Clone() *Roster {
 	}
 	c.Chain.Binaries = sorted(r.Chain.Binaries, func(b Binary) string { return b.Platform })
 	c.Members = sorted(r.Members, func(m Member) string { return m.Name })
+	for i, m := range c.Members {
+		if c.Members[i].PrivatePeers = nil; len(m.PrivatePeers) > 0 {
+			c.Members[i].PrivatePeers = sorted(m.PrivatePeers, func(s string) string { return s })
+		}
+	}
 	c.Tombstones = sorted(r.Tombstones, Tombstone.order)
 	c.Peers = sorted(r.Peers, func(s string) string { return s })
 	if c.Parents == nil {

@@ -51,6 +51,9 @@ func member(name string, role Role, since uint64) Member {
 	if role != RoleValidator {
 		m.Endpoint = name + ".example.org:26656"
 	}
+	if role == RoleDevice {
+		return Member{Name: name, Role: role, Identity: pub("wg " + name), Mesh: Mesh{Key: pub("wg " + name)}, Since: since}
+	}
 	if role != RoleGenesisValidator {
 		m.Mesh = Mesh{Key: pub("wg " + name), TLS: pub("tls " + name)}
 	}
@@ -242,6 +245,23 @@ func TestSuccession(t *testing.T) {
 		{name: "move in the underlay", change: func(r *Roster) { r.at("s1").Mesh.Endpoint = "192.0.2.9:51820" }},
 		{name: "leave the mesh", change: func(r *Roster) { r.at("s1").Mesh = Mesh{} }},
 
+		{name: "admit a device", change: func(r *Roster) { r.Members = append(r.Members, member("laptop", RoleDevice, 4)) }},
+		{name: "admit a device with a node", change: func(r *Roster) {
+			m := member("laptop", RoleDevice, 4)
+			m.NodeID = nodeID("laptop")
+			r.Members = append(r.Members, m)
+		}, want: ErrInvalid},
+		{name: "admit a device that listens", change: func(r *Roster) {
+			m := member("laptop", RoleDevice, 4)
+			m.Mesh.Endpoint = "192.0.2.8:51820"
+			r.Members = append(r.Members, m)
+		}, want: ErrInvalid},
+		{name: "admit a device of another key", change: func(r *Roster) {
+			m := member("laptop", RoleDevice, 4)
+			m.Identity = pub("another")
+			r.Members = append(r.Members, m)
+		}, want: ErrInvalid},
+
 		{name: "add admin", change: func(r *Roster) { r.Admins = append(r.Admins, carol) }},
 		{name: "add admin, by bob", change: func(r *Roster) { r.Admins = append(r.Admins, carol) }, by: []string{"bob"}, want: ErrForged},
 		{name: "add admin, by carol too", change: func(r *Roster) { r.Admins = append(r.Admins, carol) }, by: []string{"alice", "carol"}, want: ErrForged},
@@ -309,6 +329,9 @@ func TestCheck(t *testing.T) {
 		"validator's address a peer":      func(r *Roster) { r.Peers = []string{nodeID("v1") + "@192.0.2.1:26656"} },
 		"mesh key is the next of another": func(r *Roster) { r.at("v1").Mesh.Next = r.at("s1").Mesh.Key },
 		"mesh of the open":                func(r *Roster) { r.at("s1").Role = RoleGenesisValidator },
+		"private peer of a validator":     func(r *Roster) { r.at("v1").PrivatePeers = []string{nodeID("p") + "@a.b:1"} },
+		"private peer is a member":        func(r *Roster) { r.at("s1").PrivatePeers = []string{nodeID("v1") + "@a.b:1"} },
+		"private peer twice":              func(r *Roster) { r.at("s1").PrivatePeers = []string{nodeID("p") + "@a.b:1", nodeID("p") + "@a.b:1"} },
 		"mesh without a driver":           func(r *Roster) { r.MeshDriver = "" },
 		"unknown mesh driver":             func(r *Roster) { r.MeshDriver = "carrier pigeon" },
 		"validator listens":               func(r *Roster) { r.at("v1").Mesh.Endpoint = "192.0.2.7:51820" },

@@ -36,6 +36,7 @@ func findings(s Status, have plan.Observed) []health.Finding {
 			}
 		}
 	}
+	out = append(out, meshFindings(s)...)
 	return append(out, validatorFindings(s)...)
 }
 

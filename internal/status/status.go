@@ -21,6 +21,7 @@ type Status struct {
 	Height      int64            `json:"height"` // the highest that any node reports
 	Validator   Validator        `json:"validator"`
 	Deployments []Deployment     `json:"deployments"` // our own first
+	Mesh        *Mesh            `json:"mesh,omitempty"`
 	Findings    []health.Finding `json:"findings"`
 }
 
@@ -78,6 +79,7 @@ type Host struct {
 	AgentPID      int        `json:"agent_pid,omitempty"`
 	SupervisorPID int        `json:"supervisor_pid,omitempty"`
 	DaemonPID     int        `json:"daemon_pid,omitempty"`
+	MeshPID       int        `json:"mesh_pid,omitempty"`
 	AgentRSS      uint64     `json:"agent_rss_bytes,omitempty"`
 	AgentCPU      float64    `json:"agent_cpu_seconds,omitempty"`
 	Restarts      int        `json:"restarts"`
@@ -99,6 +101,7 @@ func Of(want plan.Want, have plan.Observed, witnessed int64) Status {
 		}
 	}
 	s.Validator = validatorOf(have, witnessed)
+	s.Mesh = meshOf(have.Own)
 	s.Findings = findings(s, have)
 	health.Sort(s.Findings)
 	return s
@@ -143,7 +146,7 @@ func hostOf(name string, o plan.ObservedHost, names map[string]string) Host {
 		Height: st.Node.Height, BlockTime: st.Node.BlockTime, CatchingUp: st.Node.CatchingUp, Peers: []string{},
 		P2P: o.Host.Listen.P2P, RPC: o.Host.Listen.RPC, Version: st.Node.Version,
 		AgentVersion: st.Agent.Version, AgentPID: st.Agent.PID, AgentRSS: st.Agent.RSSBytes, AgentCPU: st.Agent.CPUSecs,
-		SupervisorPID: st.Node.SupervisorPID, DaemonPID: st.Node.DaemonPID, Restarts: st.Node.Restarts,
+		SupervisorPID: st.Node.SupervisorPID, DaemonPID: st.Node.DaemonPID, MeshPID: st.MeshPID, Restarts: st.Node.Restarts,
 		Generation: st.Roster.Generation, Intent: st.Intent,
 	}
 	if !o.Exists {

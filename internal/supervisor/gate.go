@@ -36,7 +36,7 @@ func (r *runner) gate(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// listening returns the ids of peers that accept a connection now. It ends as soon as it has found enough.
+// listening returns the ids of peers that accept a connection and greet now. It ends as soon as it has found enough.
 func listening(ctx context.Context, peers []Peer, enough int) map[string]bool {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
@@ -49,7 +49,11 @@ func listening(ctx context.Context, peers []Peer, enough int) map[string]bool {
 			if err != nil {
 				return
 			}
+			answers := greets(ctx, conn)
 			_ = conn.Close()
+			if !answers {
+				return
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			if found[p.NodeID] = true; len(found) >= enough {
@@ -59,4 +63,16 @@ func listening(ctx context.Context, peers []Peer, enough int) map[string]bool {
 	}
 	all.Wait()
 	return found
+}
+
+// greets says whether a node is at the other end: each side of CometBFT's secret connection sends its ephemeral key
+// without being asked (spec/p2p/legacy-docs/peer.md, Secret connections). A port that leads through a mesh accepts
+// whether or not anybody is behind it.
+func greets(ctx context.Context, conn net.Conn) bool {
+	if deadline, ok := ctx.Deadline(); ok && conn.SetReadDeadline(deadline) != nil {
+		return false
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.SetReadDeadline(time.Unix(1, 0)) })()
+	n, _ := conn.Read(make([]byte, 1))
+	return n == 1
 }

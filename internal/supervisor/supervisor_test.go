@@ -398,7 +398,39 @@ func TestStartWaitsForAPeer(t *testing.T) {
 		t.Skipf("the port was taken meanwhile: %v", err)
 	}
 	defer func() { _ = l.Close() }()
+	go greet(l)
 	g.running()
+}
+
+// A port that leads into a mesh accepts, and hangs up when nobody is behind it.
+func TestAPortIsNoPeer(t *testing.T) {
+	empty, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = empty.Close() }()
+	go func() {
+		for conn, err := empty.Accept(); err == nil; conn, err = empty.Accept() {
+			_ = conn.Close()
+		}
+	}()
+	node, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = node.Close() }()
+	go greet(node)
+	peers := []Peer{{NodeID: "nobody", Address: empty.Addr().String()}, {NodeID: "node", Address: node.Addr().String()}}
+	if got := listening(t.Context(), peers, len(peers)); len(got) != 1 || !got["node"] {
+		t.Errorf("peers that listen: %v, want only the node", got)
+	}
+}
+
+// greet does what a node does first with everybody who connects.
+func greet(l net.Listener) {
+	for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+		_, _ = conn.Write([]byte{0x22})
+	}
 }
 
 func TestFrozenDaemon(t *testing.T) {

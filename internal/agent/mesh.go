@@ -1,0 +1,205 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/access"
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/meshrun"
+	"github.com/pressenter/pressenter/internal/node"
+	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/tunnel"
+)
+
+// meshTimeout bounds what a turn waits for the mesh process.
+const meshTimeout = time.Second
+
+// meshWanted says what the mesh process of this host should do; without a place in the mesh there is to be none.
+func meshWanted(f facts) (meshrun.Spec, bool) {
+	r := f.state.Effective
+	if f.moved || f.host == nil || r == nil || r.MeshDriver == "" || r.MeshDriver != f.host.Enrollment.MeshDriver {
+		return meshrun.Spec{}, false
+	}
+	self, member := r.MemberByIdentity(roster.Key(f.host.Enrolled.Identity))
+	if !member || !self.InMesh() || r.Tombstoned(self.Identity) {
+		return meshrun.Spec{}, false
+	}
+	listen := f.host.Enrollment.Listen
+	local := node.LocalOf(listen)
+	s := meshrun.Spec{
+		Deployment: r.DeploymentID(), Identity: self.Identity, Driver: r.MeshDriver, Listen: listen.Mesh, Relay: listen.Relay,
+	}
+	if !local.Forwards {
+		s.Interface = "pressenter"
+		return s, true
+	}
+	s.Backend = "netstack" // hosts that share a computer have no network of their own
+	if self.Role == roster.RoleSentry {
+		s.Serve = []meshrun.Served{{Service: string(access.P2P), To: listen.P2P}}
+	}
+	for _, p := range node.Dials(r, self, local) {
+		if m, ok := r.Member(p.Name); ok && m.InMesh() {
+			s.Forwards = append(s.Forwards, api.Forward{Peer: m.Name, Service: string(access.P2P), Listen: p.Address})
+		}
+	}
+	return s, true
+}
+
+// followMesh makes the mesh process as it is wanted. A new process is started only for what a running one cannot take.
+func (k *keeper) followMesh(ctx context.Context, f facts) error {
+	if f.intent.Held {
+		return nil
+	}
+	if k.rotated {
+		if err := k.noteMeshKeys(); err != nil {
+			return err
+		}
+	}
+	want, any := meshWanted(f)
+	_, up := k.runner.Mesh()
+	if !any {
+		if up {
+			k.Logger.Info("stopping mesh: this host has no place in it")
+			return k.runner.StopMesh(ctx)
+		}
+		return nil
+	}
+	have, err := meshrun.ReadSpec(string(k.Folder))
+	if err != nil || !reflect.DeepEqual(have, want) {
+		if up && (err != nil || !have.SameProcess(want)) {
+			if err := k.runner.StopMesh(ctx); err != nil {
+				return err
+			}
+			up = false
+		}
+		if err := meshrun.WriteSpec(string(k.Folder), want); err != nil {
+			return err
+		}
+	}
+	if up {
+		return nil
+	}
+	k.Logger.Info("starting mesh", "driver", want.Driver)
+	if err := k.runner.StartMesh(); err != nil {
+		return err
+	}
+	k.syncMesh(ctx) // without rosters it has no peers
+	return nil
+}
+
+// syncMesh gives the mesh process the rosters that it lacks, takes those that it learnt from peers, and notes how it
+// is. A mesh process that does not answer is no reason to do nothing else.
+func (k *keeper) syncMesh(ctx context.Context) {
+	st, err := k.askMesh(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.mesh = nil
+	if err != nil {
+		if _, up := k.runner.Mesh(); up && err.Error() != k.meshTrouble {
+			k.meshTrouble = err.Error()
+			k.Logger.Warn("mesh process does not answer", "err", err)
+		}
+		return
+	}
+	k.mesh, k.meshTrouble = &st, ""
+	k.rotated = k.host != nil && len(k.host.Enrolled.MeshKey) == len(tunnel.Key{}) && st.Key != tunnel.Key(k.host.Enrolled.MeshKey).String()
+	if st.Learned && !k.learned {
+		k.Logger.Info("the mesh knows no newer roster", "generation", st.Generation)
+		k.learned = true
+	}
+}
+
+func (k *keeper) askMesh(ctx context.Context) (api.MeshStatus, error) {
+	if _, up := k.runner.Mesh(); !up {
+		return api.MeshStatus{}, errors.New("it does not run")
+	}
+	ctx, cancel := context.WithTimeout(ctx, meshTimeout)
+	defer cancel()
+	c := api.DialMesh(string(k.Folder), string(k.Folder))
+	defer c.Close()
+	st, err := c.Mesh(ctx)
+	if err != nil {
+		return st, err
+	}
+	if k.sameHeads(st.Heads) {
+		return st, nil
+	}
+	if err := c.TellMesh(ctx, api.PublishRequest{Envelopes: encodeAll(k.rosters.Envelopes())}); err != nil {
+		return st, fmt.Errorf("tell mesh the rosters: %w", err)
+	}
+	reply, err := c.MeshRosters(ctx)
+	if err != nil {
+		return st, err
+	}
+	envs, err := decodeAll(reply.Envelopes)
+	if err != nil {
+		return st, err
+	}
+	if err := k.rosters.Learn(envs); err != nil {
+		return st, fmt.Errorf("take rosters from mesh: %w", err)
+	}
+	if st, err = c.Mesh(ctx); err == nil && !k.sameHeads(st.Heads) {
+		st.Learned = false // it learnt more meanwhile; the next turn compares again
+	}
+	return st, err
+}
+
+// sameHeads says whether this host's log has the same heads.
+func (k *keeper) sameHeads(heads []string) bool {
+	mine := k.rosterStatus().Heads
+	slices.Sort(mine)
+	return slices.Equal(mine, slices.Sorted(slices.Values(heads)))
+}
+
+// rotateMesh bears the mesh key that this host will change to once the roster says so.
+func (k *keeper) rotateMesh(_ *http.Request, _ struct{}) (api.Enrolled, error) {
+	k.changing.Lock()
+	defer k.changing.Unlock()
+	if k.host == nil || k.host.Enrollment.MeshDriver != roster.MeshWireGuard {
+		return api.Enrolled{}, refuse(http.StatusConflict, "not-enrolled", errors.New("this host has no WireGuard key to change"), "run 'pressenter apply' first")
+	}
+	if _, err := meshrun.BearNext(string(k.Folder), k.host.Enrollment.MeshDriver); err != nil {
+		return api.Enrolled{}, err
+	}
+	if err := k.noteMeshKeys(); err != nil {
+		return api.Enrolled{}, err
+	}
+	return k.host.Enrolled, nil
+}
+
+// noteMeshKeys brings the host's record up to date with its keys, of which the mesh process changes to the next one by
+// itself.
+func (k *keeper) noteMeshKeys() error {
+	h, err := k.Folder.adapt(k.host, k.host.Enrollment)
+	if err != nil {
+		return err
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.host = h
+	return nil
+}
+
+// bearMeshKeys makes the keys of a host's place in a mesh, and notes what its record says of that place.
+func (f Folder) bearMeshKeys(h *host, r api.EnrollRequest) error {
+	h.Enrollment.MeshDriver, h.Enrollment.Listen.Mesh, h.Enrollment.Listen.Relay = r.MeshDriver, r.Listen.Mesh, r.Listen.Relay
+	h.Enrolled.MeshKey, h.Enrolled.MeshTLS, h.Enrolled.NextMeshKey = nil, nil, nil
+	if r.MeshDriver == "" {
+		return nil
+	}
+	keys, err := meshrun.BearKeys(string(f), r.MeshDriver)
+	if err != nil {
+		return err
+	}
+	h.Enrolled.MeshKey, h.Enrolled.MeshTLS = keys.Tunnel[:], keys.TLS[:]
+	if !keys.Next.IsZero() {
+		h.Enrolled.NextMeshKey = keys.Next[:]
+	}
+	return nil
+}

@@ -1,0 +1,329 @@
+package meshrun
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/pressenter/pressenter/internal/access"
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/mesh"
+	"github.com/pressenter/pressenter/internal/process"
+	"github.com/pressenter/pressenter/internal/relay"
+	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/rosterdir"
+	"github.com/pressenter/pressenter/internal/tunnel"
+	"github.com/pressenter/pressenter/internal/wireguard"
+)
+
+// LockName is how a mesh process calls itself in its lock.
+const LockName = "pressenter mesh run"
+
+// Process is the mesh process of one host.
+type Process struct {
+	Dir     string // the host's folder
+	Version string
+	Logger  *slog.Logger
+}
+
+// device is a tunnel with what only its owner does.
+type device interface {
+	tunnel.Tunnel
+	Reason() string
+	ListenPort() uint16
+	Close() error
+}
+
+// running is a mesh process at work.
+type running struct {
+	*Process
+	spec     Spec
+	driver   driver
+	device   device
+	rosters  *rosterdir.Store
+	mesh     *mesh.Mesh
+	relays   *relay.Client
+	server   *relay.Server
+	forwards *forwarder
+	rules    *rules
+	started  time.Time
+
+	members atomic.Pointer[members] // of the roster that is obeyed
+	obeying sync.Mutex              // one obey at a time
+}
+
+// Run carries the mesh until ctx is done or the host's folder is gone. It returns at once with a *process.Held inside
+// the error if the host has a mesh process already.
+func (p *Process) Run(ctx context.Context) (err error) {
+	if err := os.MkdirAll(filepath.Join(p.Dir, Folder), 0o700); err != nil {
+		return err
+	}
+	lock, err := process.TryLock(filepath.Join(p.Dir, LockFile), LockName)
+	if err != nil {
+		return fmt.Errorf("carry mesh of %q: %w", p.Dir, err)
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	r, err := p.open(ctx)
+	if err != nil {
+		return fmt.Errorf("carry mesh of %q: %w", p.Dir, err)
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	l, err := api.ListenIn(p.Dir, api.MeshSocket)
+	if err != nil {
+		return err
+	}
+	p.Logger.Info("mesh started", "backend", r.driver.backend(), "why", r.device.Reason(), "address", r.device.Address())
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.mesh.Run(ctx) })
+	g.Go(func() error { return r.serve(ctx, l) })
+	g.Go(func() error { return r.watchSpec(ctx) })
+	g.Go(func() error { return wireguard.WatchUnderlay(ctx, r.mesh.UnderlayChanged) })
+	if r.server != nil {
+		g.Go(func() error { return r.relay(ctx) })
+	}
+	if err := g.Wait(); err != nil && !errors.Is(err, errGone) && ctx.Err() == nil {
+		return fmt.Errorf("carry mesh of %q: %w", p.Dir, err)
+	}
+	return nil
+}
+
+// open makes everything that Run runs. What was opened before an error is closed again.
+func (p *Process) open(ctx context.Context) (_ *running, err error) {
+	spec, err := ReadSpec(p.Dir)
+	if err != nil {
+		return nil, err
+	}
+	limitMemory()
+	rosters, err := rosterdir.Open(filepath.Join(p.Dir, Folder, "rosters"))
+	if err != nil {
+		return nil, err
+	}
+	if id := rosters.ID(); !id.IsZero() && id != spec.Deployment {
+		return nil, fmt.Errorf("the rosters kept here are of deployment %s, not %s", id.Short(), spec.Deployment.Short())
+	}
+	seed, err := readKey(filepath.Join(p.Dir, Folder, RelayKey))
+	if err != nil {
+		return nil, err
+	}
+	r := &running{Process: p, spec: spec, rosters: rosters, started: time.Now().UTC()}
+	if r.driver, err = driverOf(spec); err != nil {
+		return nil, err
+	}
+	if r.device, err = r.driver.open(ctx, p, spec); err != nil {
+		return nil, err
+	}
+	r.members.Store(membersOf(rosters.State().Effective))
+	r.relays = &relay.Client{
+		Key: ed25519.NewKeyFromSeed(seed[:]), Peer: r.peer, Local: r.local, Resolve: resolve, Logger: p.Logger,
+	}
+	if spec.Relay != "" {
+		r.server = &relay.Server{
+			Key: ed25519.NewKeyFromSeed(seed[:]), Self: spec.Identity, Member: r.memberByTLS, ByID: r.memberByID,
+			Linked: linked, Local: r.local, Resolve: resolve, Logger: p.Logger,
+		}
+	}
+	r.mesh = mesh.New(mesh.Config{
+		Self: spec.Identity, Rosters: rosters, Tunnel: r.device, Relays: r.relays, Resolve: resolve,
+		Changed: func() { r.obey(false) }, Logger: p.Logger,
+	})
+	r.forwards = &forwarder{
+		network: r.device, allowed: r.mesh.Allowed, address: r.addressOf, mayDial: r.mayDial, logger: p.Logger,
+	}
+	r.rules = &rules{enabled: r.driver.filters(), iface: spec.Interface, underlay: spec.Underlay, port: r.device.ListenPort(), logger: p.Logger}
+	if err := r.rules.load(ctx, r.members.Load(), spec.Identity); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	if err := r.forwards.set(spec.Serve, spec.Forwards); err != nil {
+		return nil, errors.Join(err, r.close())
+	}
+	return r, nil
+}
+
+func (r *running) close() error {
+	r.forwards.close()
+	r.relays.Shutdown()
+	return r.device.Close()
+}
+
+// obey makes everything that admits anybody follow the roster. The mesh has done so for the tunnel already when it
+// learnt the roster by itself; told says that it was told by the agent.
+func (r *running) obey(told bool) {
+	r.obeying.Lock()
+	defer r.obeying.Unlock()
+	r.members.Store(membersOf(r.rosters.State().Effective))
+	if told {
+		r.mesh.RosterChanged()
+	}
+	r.takeKey()
+	r.forwards.cut()
+	r.relays.Cut()
+	if r.server != nil {
+		r.server.Cut()
+	}
+	if err := r.rules.load(context.Background(), r.members.Load(), r.spec.Identity); err != nil {
+		r.Logger.Error("packet filter", "err", err)
+	}
+}
+
+// takeKey changes to the next tunnel key once the roster says that it is ours.
+func (r *running) takeKey() {
+	self, ok := r.memberByID(r.spec.Identity)
+	if !ok {
+		return
+	}
+	keys, err := BearKeys(r.Dir, r.spec.Driver)
+	if err != nil || keys.Next.IsZero() || self.Mesh.Key != keys.Next {
+		return
+	}
+	next, err := readKey(filepath.Join(r.Dir, Folder, NextKey))
+	if err == nil {
+		err = r.driver.rekey(next)
+	}
+	if err == nil {
+		err = takeNext(r.Dir)
+	}
+	if err != nil {
+		r.Logger.Error("changing the tunnel key", "err", err)
+		return
+	}
+	r.Logger.Info("tunnel key changed", "key", tunnel.Key(self.Mesh.Key))
+}
+
+// relay answers on the relay's port.
+func (r *running) relay(ctx context.Context) error {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", r.spec.Relay)
+	if err != nil {
+		return fmt.Errorf("open relay port: %w", err)
+	}
+	return r.server.Serve(ctx, l)
+}
+
+// specEvery is how often the spec is looked at.
+const specEvery = 250 * time.Millisecond
+
+// watchSpec follows the agent's spec for as long as the host's folder is there.
+func (r *running) watchSpec(ctx context.Context) error {
+	t := time.NewTicker(specEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+		spec, err := ReadSpec(r.Dir)
+		if errors.Is(err, os.ErrNotExist) {
+			if _, gone := os.Stat(r.Dir); errors.Is(gone, os.ErrNotExist) {
+				return errGone
+			}
+		}
+		if err != nil || !r.spec.SameProcess(spec) {
+			continue // the agent starts another process for it
+		}
+		if err := r.forwards.set(spec.Serve, spec.Forwards); err != nil {
+			r.Logger.Error("forwards", "err", err)
+		}
+	}
+}
+
+var errGone = errors.New("the host's folder is gone")
+
+// local is where our own tunnel takes packets from processes of this host.
+func (r *running) local() netip.AddrPort {
+	if at, err := netip.ParseAddrPort(r.spec.Listen); err == nil && !at.Addr().IsUnspecified() {
+		return netip.AddrPortFrom(at.Addr(), r.device.ListenPort())
+	}
+	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), r.device.ListenPort())
+}
+
+// addressOf is a peer's address inside the mesh.
+func (r *running) addressOf(peer string) (netip.Addr, bool) {
+	m, ok := r.members.Load().byName[peer]
+	if !ok {
+		return netip.Addr{}, false
+	}
+	return roster.MeshAddress(r.spec.Deployment, m.Identity), true
+}
+
+// mayDial reports whether this host may start a service with a peer.
+func (r *running) mayDial(peer string, s access.Service) bool {
+	m, ok := r.members.Load().byName[peer]
+	self, known := r.memberByID(r.spec.Identity)
+	return ok && known && access.Allowed(self.Role, m.Role, s)
+}
+
+// peer is a member that we may have a tunnel with.
+func (r *running) peer(identity roster.Key) (roster.Member, bool) {
+	m, ok := r.memberByID(identity)
+	self, known := r.memberByID(r.spec.Identity)
+	return m, ok && known && linked(self, m)
+}
+
+// linked reports whether two members may have a tunnel.
+func linked(a, b roster.Member) bool { return access.Linked(a.Role, b.Role) }
+
+func (r *running) memberByTLS(k roster.Key) (roster.Member, bool) {
+	m, ok := r.members.Load().byTLS[k]
+	return m, ok
+}
+
+func (r *running) memberByID(k roster.Key) (roster.Member, bool) {
+	m, ok := r.members.Load().byID[k]
+	return m, ok
+}
+
+// members are a roster's, for those who look them up.
+type members struct {
+	roster *roster.Roster // nil: none
+	byName map[string]roster.Member
+	byID   map[roster.Key]roster.Member
+	byTLS  map[roster.Key]roster.Member
+}
+
+func membersOf(r *roster.Roster) *members {
+	m := &members{roster: r, byName: map[string]roster.Member{}, byID: map[roster.Key]roster.Member{}, byTLS: map[roster.Key]roster.Member{}}
+	if r == nil {
+		return m
+	}
+	for _, x := range r.Members {
+		if x.InMesh() {
+			m.byName[x.Name], m.byID[x.Identity], m.byTLS[x.Mesh.TLS] = x, x, x
+		}
+	}
+	return m
+}
+
+// resolve finds the underlay addresses of a member's public endpoint.
+func resolve(ctx context.Context, hostport string) ([]netip.AddrPort, error) {
+	if at, err := netip.ParseAddrPort(hostport); err == nil {
+		return []netip.AddrPort{at}, nil
+	}
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		return nil, err
+	}
+	n, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
+	if err != nil {
+		return nil, err
+	}
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err
+	}
+	out := make([]netip.AddrPort, 0, len(ips))
+	for _, ip := range ips {
+		out = append(out, netip.AddrPortFrom(ip.Unmap(), uint16(n)))
+	}
+	return out, nil
+}

@@ -1,0 +1,90 @@
+package meshrun
+
+import (
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/roster"
+)
+
+// serve answers the agent until ctx is done.
+func (r *running) serve(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+api.PathMesh, func(w http.ResponseWriter, _ *http.Request) { reply(w, r.status()) })
+	mux.HandleFunc("GET "+api.PathMeshRoster, func(w http.ResponseWriter, _ *http.Request) {
+		var out api.RosterReply
+		for _, e := range r.rosters.Envelopes() {
+			out.Envelopes = append(out.Envelopes, roster.EncodeEnvelope(e))
+		}
+		reply(w, out)
+	})
+	mux.HandleFunc("PUT "+api.PathMeshRoster, r.learn)
+	s := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	defer context.AfterFunc(ctx, func() { _ = s.Close() })()
+	if err := s.Serve(l); ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
+// learn takes rosters from the agent.
+func (r *running) learn(w http.ResponseWriter, req *http.Request) {
+	var in api.PublishRequest
+	d := json.NewDecoder(http.MaxBytesReader(w, req.Body, api.MaxRequest))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&in); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	envs := make([]roster.Envelope, len(in.Envelopes))
+	for i, b := range in.Envelopes {
+		e, err := roster.DecodeEnvelope(b)
+		if err != nil {
+			refuse(w, http.StatusBadRequest, err)
+			return
+		}
+		envs[i] = e
+	}
+	if len(envs) > 0 {
+		if err := r.rosters.Learn(envs); err != nil {
+			refuse(w, http.StatusUnprocessableEntity, err)
+			return
+		}
+		if id := r.rosters.ID(); id != r.spec.Deployment {
+			// Only the agent may write here, and it names the deployment in the spec.
+			refuse(w, http.StatusConflict, os.ErrInvalid)
+			return
+		}
+		r.obey(true)
+	}
+	reply(w, struct{}{})
+}
+
+// status is the control plane's, with what only this process knows.
+func (r *running) status() api.MeshStatus {
+	s := r.mesh.Status()
+	s.PID, s.Version, s.Since = os.Getpid(), r.Version, r.started
+	s.Driver, s.Backend, s.Reason = r.spec.Driver, r.driver.backend(), r.device.Reason()
+	if keys, err := BearKeys(r.Dir, r.spec.Driver); err == nil {
+		s.Key = keyText(keys.Tunnel)
+	}
+	if r.server != nil {
+		s.Relaying = r.server.Members()
+	}
+	return s
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(v) // the agent has gone: nobody to tell
+}
+
+func refuse(w http.ResponseWriter, status int, err error) {
+	w.WriteHeader(status)
+	reply(w, api.Problem{Error: err.Error(), Code: "invalid"})
+}
