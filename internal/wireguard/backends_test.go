@@ -25,6 +25,7 @@ var behaviour = map[string]func(*testing.T, opener){
 	"knows no peer that it was not told":       refusesUnknown,
 	"takes changes from several goroutines":    takesConcurrentChanges,
 	"keeps a key without address from talking": keepsSilent,
+	"takes a peer back whose clock went back":  takesBackOldClock,
 }
 
 // What goes with every datagram, in bytes.
