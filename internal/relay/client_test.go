@@ -2,9 +2,11 @@ package relay
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -256,4 +258,21 @@ func TestOthersDoNotMoveAWay(t *testing.T) {
 	expect(t, from, b, "v1", message(transport, "answer"))
 	other.send("v1", message(transport, "that is all"))
 	receive(t, tunnel)
+}
+
+// TestReasonsHaveNoAddresses goes through the errors that the net package makes of addresses.
+func TestReasonsHaveNoAddresses(t *testing.T) {
+	here, there := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 2}
+	read := &net.OpError{Op: "read", Net: "tcp", Source: here, Addr: there, Err: syscall.ECONNRESET}
+	for want, err := range map[string]error{
+		"connection reset by peer":              read,
+		"connection reset by peer ":             fmt.Errorf("flush: %w", &net.OpError{Op: "write", Source: here, Err: read}),
+		"look up s1.example: no answer in time": &net.DNSError{Err: read.Error(), Name: "s1.example", Server: "192.0.2.3:53", IsTimeout: true},
+		"look up s1.example: no such host":      fmt.Errorf("x: %w", &net.DNSError{Err: "no such host", Name: "s1.example", Server: "192.0.2.3:53", IsNotFound: true}),
+		"look up s1.example: no answer":         &net.DNSError{Err: read.Error(), Name: "s1.example"},
+	} {
+		if got := reason(err).Error(); got != strings.TrimSpace(want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }
