@@ -3,10 +3,12 @@ package wireguard
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -142,4 +144,67 @@ func (l *lan) opener(b Backend) opener {
 		}
 		return e
 	}
+}
+
+// giveAddress gives a device an IPv6 address, at once.
+func giveAddress(name string, a netip.Addr) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return netlink.AddrAdd(l, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(a, 128)), Flags: unix.IFA_F_NODAD})
+}
+
+// routeTo sends what is for an address to a neighbour on a device's link.
+func routeTo(name string, to, neighbour netip.Addr) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	return netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Dst: ipNet(netip.PrefixFrom(to, 128)), Gw: neighbour.AsSlice()})
+}
+
+// linkLocal returns a host's own IPv6 address on the link to the router.
+func linkLocal(t *testing.T, e *end) (a netip.Addr) {
+	t.Helper()
+	err := e.place.do(func() error {
+		l, err := netlink.LinkByName("eth0")
+		if err != nil {
+			return err
+		}
+		all, err := steady(func() ([]netlink.Addr, error) { return netlink.AddrList(l, netlink.FAMILY_V6) })
+		for _, has := range all {
+			if has.IP.IsLinkLocalUnicast() {
+				a, _ = netip.AddrFromSlice(has.IP)
+			}
+		}
+		return err
+	})
+	if err != nil || !a.IsValid() {
+		t.Fatalf("address of eth0: %v, %v", a, err)
+	}
+	return a
+}
+
+// listenEverywhere opens a UDP port of the mesh address as programs do that know nothing of the mesh.
+func listenEverywhere(t *testing.T, e *end) (c net.PacketConn) {
+	t.Helper()
+	err := e.place.do(func() (err error) {
+		c, err = net.ListenUDP("udp6", &net.UDPAddr{IP: e.Address().AsSlice()})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// heard reports whether a datagram is there.
+func heard(c net.PacketConn) bool {
+	if err := c.SetReadDeadline(time.Now().Add(time.Millisecond)); err != nil {
+		return false
+	}
+	_, _, err := c.ReadFrom(make([]byte, 100))
+	return err == nil
 }
