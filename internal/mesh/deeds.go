@@ -24,6 +24,7 @@ func (m *Mesh) do(p *peer, now instant, deeds []deed) {
 			m.send(p, m.message(ping, d.ask).encode())
 		case aim:
 			m.aim(p.key, d.to)
+			p.state.Endpoint = d.to
 		case reset:
 			if p.path.phase != up {
 				m.resolve(p, now)

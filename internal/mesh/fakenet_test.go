@@ -55,23 +55,15 @@ const (
 
 // packet is one datagram on the wire.
 type packet struct {
-	from     netip.AddrPort // underlay
-	sender   *fakeTunnel
-	key      tunnel.Key // of the sender
-	to       tunnel.Key // of the receiver
-	shake    int        // 0: data, 1: initiation, 2: response
-	tai      time.Time
-	session  uint64
-	data     []byte // UDP payload; nil: a keepalive
-	src      netip.Addr
-	relayed  *relayHop
-	loopback netip.AddrPort // where the response comes out when it came through our own relay client
-}
-
-// relayHop is what a relay remembers to send answers back.
-type relayHop struct {
-	client *fakeTunnel
-	shim   netip.AddrPort
+	from    netip.AddrPort // underlay
+	sender  *fakeTunnel
+	key     tunnel.Key // of the sender
+	to      tunnel.Key // of the receiver
+	shake   int        // 0: data, 1: initiation, 2: response
+	tai     time.Time
+	session uint64
+	data    []byte // UDP payload; nil: a keepalive
+	src     netip.Addr
 }
 
 // fakeTunnel is WireGuard as far as a control plane can tell, on a fake internet.
@@ -116,6 +108,7 @@ type shim struct {
 	via, to *fakeTunnel
 	local   netip.AddrPort // on the owner
 	hop     netip.AddrPort // the relay's socket
+	broken  *atomic.Bool
 }
 
 func (n *internet) newTunnel(name string, member roster.Member, address netip.Addr, underlay netip.AddrPort) *fakeTunnel {
@@ -210,23 +203,52 @@ func (t *fakeTunnel) Reset(key tunnel.Key) error {
 }
 
 func (t *fakeTunnel) Peers() ([]tunnel.PeerState, error) {
-	t.net.mu.RLock()
-	defer t.net.mu.RUnlock()
+	t.keepalives()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	now := time.Now()
 	out := make([]tunnel.PeerState, 0, len(t.peers))
 	for _, p := range t.peers {
-		if p.session != 0 && now.Sub(p.keptAt) >= 25*time.Second && p.Keepalive > 0 { // keepalives of the other side, as if they had come
-			p.keptAt = now
-			if o := t.net.at[p.state.Endpoint]; o != nil && o != t && !o.down.Load() && !t.net.blind(o, t) {
-				p.state.Received += 32
-				p.heardAt = now
-			}
-		}
 		out = append(out, p.state)
 	}
 	return out, nil
+}
+
+// keepalives makes believe that the other side's keepalives have come in, where they would have. To send them would be
+// most of what a simulation does.
+func (t *fakeTunnel) keepalives() {
+	now := time.Now()
+	var due []*fakePeer
+	t.mu.Lock()
+	for _, p := range t.peers {
+		if p.session != 0 && p.Keepalive > 0 && now.Sub(p.keptAt) >= 25*time.Second {
+			p.keptAt = now
+			due = append(due, p)
+		}
+	}
+	t.mu.Unlock()
+	if len(due) == 0 {
+		return
+	}
+	t.net.mu.RLock()
+	defer t.net.mu.RUnlock()
+	for _, p := range due {
+		t.mu.Lock()
+		session, prev, endpoint, key := p.session, p.prev, p.state.Endpoint, t.key
+		t.mu.Unlock()
+		o := t.net.at[endpoint]
+		if o == nil || o == t || o.down.Load() || t.net.blind(o, t) {
+			continue
+		}
+		o.mu.Lock()
+		q := o.peers[key]
+		same := q != nil && q.session != 0 && (q.session == session || q.session == prev) && q.state.Endpoint == t.underlay
+		o.mu.Unlock()
+		if same {
+			t.mu.Lock()
+			p.state.Received += 32
+			t.mu.Unlock()
+		}
+	}
 }
 
 func (t *fakeTunnel) SetSegment(address netip.Addr, size int) error {
@@ -258,6 +280,7 @@ func (t *fakeTunnel) initiate(p *fakePeer) *outgoing {
 type outgoing struct {
 	to     netip.AddrPort
 	packet packet
+	later  time.Duration
 }
 
 // emit puts a packet on the wire. No lock is held.
@@ -273,7 +296,7 @@ func (t *fakeTunnel) emit(o *outgoing) {
 		n.handshakes.Add(1)
 	}
 	n.control.Add(size)
-	time.AfterFunc(n.latency, func() { n.arrive(o.to, o.packet, t) })
+	time.AfterFunc(n.latency+o.later, func() { n.arrive(o.to, o.packet, t) })
 }
 
 // arrive takes a packet to whoever is at the address.
@@ -284,7 +307,15 @@ func (n *internet) arrive(to netip.AddrPort, p packet, from *fakeTunnel) {
 		from.mu.Lock()
 		s := from.shims[to]
 		from.mu.Unlock()
-		if s == nil || s.via.down.Load() { // TLS gets through what UDP does not
+		if s == nil {
+			target, p = n.backThroughRelay(to, p, from)
+			n.mu.RUnlock()
+			if target != nil {
+				target.receive(p)
+			}
+			return
+		}
+		if s.via.down.Load() || s.broken.Load() { // TLS gets through what UDP does not
 			n.mu.RUnlock()
 			return
 		}
@@ -308,7 +339,7 @@ func (n *internet) arrive(to netip.AddrPort, p packet, from *fakeTunnel) {
 
 // backThroughRelay finds whose relay socket an address is.
 func (n *internet) backThroughRelay(to netip.AddrPort, p packet, from *fakeTunnel) (*fakeTunnel, packet) {
-	if s := n.hops[to]; s != nil && !s.via.down.Load() && (from == s.via || !n.blind(from, s.via)) {
+	if s := n.hops[to]; s != nil && !s.via.down.Load() && !s.broken.Load() && (from == s.via || !n.blind(from, s.via)) {
 		p.from = s.local
 		return s.owner, p
 	}
@@ -341,7 +372,10 @@ func (t *fakeTunnel) receive(p packet) {
 		heard(148)
 		peer.prev, peer.session, peer.since, peer.state.Handshake = peer.session, p.session, now, t.clock()
 		replies = append(replies, &outgoing{to: p.from, packet: packet{sender: t, from: t.underlay, key: t.key, to: peer.Key, shake: 2, session: p.session}})
-		replies = append(replies, t.flush(peer))
+		if out := t.flush(peer); out != nil {
+			out.later = time.Millisecond // behind the response
+			replies = append(replies, out)
+		}
 	case 2:
 		heard(92)
 		peer.prev, peer.session, peer.since, peer.state.Handshake = peer.session, p.session, now, t.clock()
@@ -570,6 +604,7 @@ type fakeRelays struct {
 	byID   func(roster.Key) *fakeTunnel
 	mu     sync.Mutex
 	opened map[roster.Key]*shim
+	broken atomic.Bool // no relay is reached
 	opens  int
 }
 
@@ -577,7 +612,7 @@ var shimPort atomic.Uint32
 
 func (r *fakeRelays) Open(ctx context.Context, via, to roster.Member) (netip.AddrPort, error) {
 	v, target := r.byID(via.Identity), r.byID(to.Identity)
-	if v == nil || target == nil || v.down.Load() {
+	if v == nil || target == nil || v.down.Load() || r.broken.Load() {
 		<-ctx.Done()
 		return netip.AddrPort{}, fmt.Errorf("open relay: %w", ctx.Err())
 	}
@@ -591,7 +626,10 @@ func (r *fakeRelays) Open(ctx context.Context, via, to roster.Member) (netip.Add
 		s = &shim{owner: r.t, to: target, local: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(10000+n%50000))}
 	}
 	n := shimPort.Add(1)
-	s = &shim{owner: r.t, via: v, to: target, local: s.local, hop: netip.AddrPortFrom(v.underlay.Addr(), uint16(10000+n%50000))}
+	s = &shim{broken: &r.broken, owner: r.t, via: v, to: target, local: s.local, hop: netip.AddrPortFrom(v.underlay.Addr(), uint16(10000+n%50000))}
+	if v == target { // handed to its own tunnel
+		s.hop = netip.AddrPortFrom(s.local.Addr(), s.hop.Port())
+	}
 	if r.opened == nil {
 		r.opened = map[roster.Key]*shim{}
 	}

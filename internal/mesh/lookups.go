@@ -67,6 +67,7 @@ func (m *Mesh) resolved(p *peer, l *lookup, found []netip.AddrPort, err error) {
 	for _, a := range found {
 		l.addrs = append(l.addrs, netip.AddrPortFrom(a.Addr().Unmap(), a.Port()))
 	}
+	m.locate(p)
 	if first {
 		m.setPeers()
 		if p.path.phase != up {

@@ -29,6 +29,7 @@ type peer struct {
 	shook  instant          // when its handshake was seen to change
 	next   nextKey
 	seen   netip.AddrPort // where it sees us
+	home   netip.AddrPort // where the roster says it is, as far as that is known
 
 	partner bool // pinged regularly, see choosePartners
 	asks    bucket
@@ -146,6 +147,7 @@ func (m *Mesh) replacePeers(wanted map[roster.Key]*roster.Member) {
 		}
 		p.member = member
 		p.path.active = m.active(member)
+		m.locate(p)
 		m.byKey[key] = p
 		if !next.IsZero() {
 			m.byKey[next] = p
@@ -162,6 +164,14 @@ func (m *Mesh) newPeer(member *roster.Member, now instant) *peer {
 	m.peers[member.Identity] = p
 	m.byAddr[p.addr] = p
 	return p
+}
+
+// locate takes over what is known of where the roster says a peer is.
+func (m *Mesh) locate(p *peer) {
+	p.home = netip.AddrPort{}
+	if known := m.lookups.known(p.member.Mesh.Endpoint); len(known) > 0 {
+		p.home = known[0]
+	}
 }
 
 // active reports whether it is on us to repair the path to a member: on the hidden one of two, else on the one with the
@@ -192,7 +202,7 @@ func (m *Mesh) setPeers() {
 		want = append(want, tunnel.Peer{Key: p.key, Address: p.addr, Endpoint: at, Keepalive: alive})
 		for _, k := range []roster.Key{p.member.Mesh.Key, p.member.Mesh.Next} {
 			if k := tunnel.Key(k); !k.IsZero() && k != p.key {
-				want = append(want, tunnel.Peer{Key: k, Endpoint: at})
+				want = append(want, tunnel.Peer{Key: k, Endpoint: p.home})
 			}
 		}
 	}
@@ -238,11 +248,16 @@ func (m *Mesh) choosePartners() {
 		p.partner = true
 		p.path.regular(now, 1)
 	}
-	for _, p := range m.peers {
-		if p.index < 0 && p.path.phase == fresh {
-			m.start(p, now)
+	for _, active := range []bool{true, false} { // who is pinged first is up when its own turn to ping comes
+		for _, p := range m.peers {
+			if p.path.active != active {
+				continue
+			}
+			if p.index < 0 {
+				m.start(p, now)
+			}
+			m.plan(p)
 		}
-		m.plan(p)
 	}
 }
 

@@ -91,11 +91,11 @@ type path struct {
 	since instant // of the form that the path has
 	why   string  // of the same, or of what is being tried
 
-	heardAt instant       // the last sign of life that the tunnel vouches for
-	heard   bool          // there was one ever
-	gap     time.Duration // between the last two pings from the peer
-	asked   instant       // the last ping from the peer
-	oneWay  int           // pings in a row without a pong while packets came in
+	heardAt instant // the last sign of life that the tunnel vouches for
+	heard   bool    // there was one ever
+	beats   int     // pings from the peer in a row that came about every second
+	asked   instant // the last ping from the peer
+	oneWay  int     // pings in a row without a pong while packets came in
 
 	waiting   []sentPing
 	misses    int
@@ -204,10 +204,12 @@ func (p *path) hear(at instant) {
 
 // pinged takes note of a ping from the peer.
 func (p *path) pinged(now instant) {
-	if p.asked != 0 {
-		p.gap = now - p.asked
+	switch gap := now - p.asked; {
+	case gap > 2*patience:
+		p.beats, p.asked = 0, now
+	case gap > patience/2: // and not a probe of sizes
+		p.beats, p.asked = p.beats+1, now
 	}
-	p.asked = now
 	p.hear(now)
 	if !p.pings {
 		p.rise(now, "its pings come in")
@@ -219,13 +221,17 @@ func (p *path) pinged(now instant) {
 // look takes note of what the tunnel says. Whether something was received since the look before, which was at before,
 // is advanced.
 func (p *path) look(now, before instant, endpoint netip.AddrPort, advanced bool) {
-	form, via := p.form()
-	if advanced {
+	switch {
+	case advanced && p.pings:
 		p.hear(before)
-		if !p.pings {
-			p.rise(now, "packets come in")
+	case advanced:
+		if p.phase != up {
+			p.beats = 0 // it does not ping us every second
 		}
+		p.hear(now)
+		p.rise(now, "its packets come in")
 	}
+	form, via := p.form()
 	p.endpoint = endpoint
 	if p.probe.until != 0 || p.phase != up {
 		return

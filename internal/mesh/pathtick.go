@@ -15,14 +15,14 @@ const never = instant(math.MaxInt64)
 
 // due returns when tick wants to be called next.
 func (p *path) due(pace time.Duration) instant {
+	if p.phase != up {
+		return p.nextTry
+	}
 	at := never
 	for _, s := range p.waiting {
 		if !s.missed {
 			at = min(at, s.at+p.wait())
 		}
-	}
-	if p.phase != up {
-		return min(at, p.nextTry)
 	}
 	if p.pings && p.nextPing != 0 {
 		at = min(at, p.nextPing)
@@ -45,13 +45,16 @@ func (p *path) idle() bool { return p.misses == 0 && len(p.waiting) == 0 }
 
 // urgent reports whether a tick now would look at what the tunnel says.
 func (p *path) urgent(now instant) bool {
+	if p.phase != up {
+		return p.turn > turnAsk && now >= p.nextTry
+	}
 	overdue := slices.ContainsFunc(p.waiting, func(s sentPing) bool { return !s.missed && now >= s.at+p.wait() })
-	return overdue || p.phase != up && now >= p.nextTry || p.probe.until != 0 || p.probe.settled != 0 || !p.pings || p.relayed() && now >= p.probe.next
+	return overdue || p.probe.until != 0 || p.probe.settled != 0 || !p.pings || p.relayed() && now >= p.probe.next
 }
 
 // silence is how long a peer that is not pinged regularly may say nothing.
 func (p *path) silence() time.Duration {
-	if !p.pings && p.gap > 0 && p.gap <= 2*patience {
+	if !p.pings && p.beats >= lostAfter {
 		return 4 * patience
 	}
 	return idleSilence

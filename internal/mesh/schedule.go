@@ -7,17 +7,21 @@ import (
 
 // Paces of what is not bound to one peer.
 const (
-	grid        = 10 * time.Millisecond  // what is due at nearly the same time is done together
-	round       = 5 * time.Second        // regular pings, and the random ones
-	roundJitter = time.Second            // at most so much sooner
-	critical    = time.Second            // pings of a hidden member
-	lookPace    = 10 * time.Second       // the tunnel is asked even if nobody misses anything
-	rotatePace  = 500 * time.Millisecond // the same while keys are changed
-	firstPace   = 30 * time.Millisecond  // between first pings to peers that are no partners
-	tryPace     = 120 * time.Millisecond // between tries to reach peers that are no partners
-	againPace   = 15 * time.Millisecond  // the same when one of many lost came back
-	spread      = 200 * time.Millisecond // news go out within
-	extras      = 2                      // random others are pinged each round
+	grid         = 10 * time.Millisecond  // what is due at nearly the same time is done together
+	tryGrid      = 250 * time.Millisecond // the same for tries to reach who is lost
+	manyGrid     = time.Second            // the same where there are many peers
+	round        = 5 * time.Second        // regular pings, and the random ones
+	roundJitter  = time.Second            // at most so much sooner
+	critical     = time.Second            // pings of a hidden member
+	lookPace     = time.Second            // the tunnel is asked even if nobody misses anything
+	manyLookPace = 10 * time.Second       // the same where there are many peers
+	rotatePace   = 500 * time.Millisecond // the same while keys are changed
+	firstPace    = 30 * time.Millisecond  // between first pings to peers that are no partners
+	tryPace      = 60 * time.Millisecond  // between tries to reach peers that are no partners
+	againPace    = 15 * time.Millisecond  // the same when one of many lost came back
+	spread       = 200 * time.Millisecond // news go out within
+	manyPeers    = 64
+	extras       = 2 // random others are pinged each round
 )
 
 // schedule says which peer wants attention when.
@@ -25,8 +29,9 @@ type schedule struct {
 	queue   queue
 	nextAll instant // the next look at the tunnel
 	nextRnd instant // the next round of random pings
-	paced   instant // when the last place in the queue of tries is
-	againAt instant // lost peers were tried all at once
+	paced   instant // the last of the first pings to peers that are no partners
+	againAt instant // lost peers are not tried all at once before
+	lost    int     // active paths to peers that are no partners that are not up
 }
 
 // queue is a heap of peers by due.
@@ -61,7 +66,8 @@ func (m *Mesh) plan(p *peer) {
 	}
 	at := min(p.path.due(m.pace(p)), p.size.due(&p.path))
 	if at != never {
-		at = (at + grid - 1) / grid * grid
+		g := m.grid(p)
+		at = (at + g - 1) / g * g
 	}
 	switch {
 	case p.index < 0:
@@ -71,6 +77,18 @@ func (m *Mesh) plan(p *peer) {
 		p.due = at
 		heap.Fix(&m.queue, p.index)
 	}
+}
+
+// grid returns to which multiple of time something for a peer is put off, so that one look at the tunnel, which tells of
+// all peers, serves several of them.
+func (m *Mesh) grid(p *peer) time.Duration {
+	switch {
+	case p.path.phase == up || p.path.turn == turnAsk:
+		return grid
+	case len(m.peers) <= manyPeers:
+		return tryGrid
+	}
+	return manyGrid
 }
 
 // drop takes a peer out of the schedule.
@@ -88,14 +106,9 @@ func (m *Mesh) start(p *peer, now instant) {
 	if p.partner {
 		p.path.nextTry = now + time.Duration(m.rnd.Int64N(int64(spread)))
 	} else {
-		p.path.nextTry = m.turn(now, firstPace)
+		m.paced = max(m.paced+firstPace, now)
+		p.path.nextTry = m.paced
 	}
-}
-
-// turn returns the next place in the queue of tries.
-func (m *Mesh) turn(now instant, pace time.Duration) instant {
-	m.paced = max(m.paced+pace, now)
-	return m.paced
 }
 
 // pace returns how often a peer is pinged while all is well.
@@ -158,8 +171,8 @@ func (m *Mesh) attend(p *peer, now instant) {
 	was := p.path.phase
 	tried := p.path.lastTry
 	m.do(p, now, p.path.tick(now, m.world(p)))
-	if p.path.phase != up && p.path.lastTry != tried && !p.partner {
-		p.path.nextTry = max(p.path.nextTry, m.turn(now, tryPace))
+	if p.path.phase != up && p.path.lastTry != tried && !p.partner { // many that are lost share one pace
+		p.path.nextTry = max(p.path.nextTry, now+time.Duration(m.lost)*tryPace*time.Duration(75+m.rnd.IntN(50))/100)
 	}
 	if was == up && p.path.phase == down {
 		m.fell(p)

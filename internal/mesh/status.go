@@ -52,6 +52,9 @@ func (m *Mesh) peerStatus(p *peer, now instant) api.MeshPeer {
 		RTT: p.path.rtt, Loss: p.path.loss(), Handshake: p.state.Handshake,
 		Received: p.state.Received, Sent: p.state.Sent, Packet: p.size.packet,
 	}
+	if relay, ok := m.through(p); ok && form == api.PathDirect {
+		s.Path, s.Via, s.Why = api.PathRelay, relay.Name, "it comes through the relay; "+s.Why
+	}
 	switch {
 	case p.member.Hidden():
 		s.Endpoint = hidden

@@ -13,6 +13,7 @@ import (
 type views struct {
 	lookedAt instant // at the tunnel
 	looked   bool
+	away     []*peer // who is not at the first address that the roster gives
 }
 
 // hint is where another member saw a peer.
@@ -35,9 +36,13 @@ func (m *Mesh) look(now instant) {
 	}
 	before := m.views.lookedAt
 	m.views.lookedAt, m.views.looked = now, true
-	m.nextAll = now + lookPace
-	if m.rotating {
+	switch {
+	case m.rotating:
 		m.nextAll = now + rotatePace
+	case len(m.peers) <= manyPeers:
+		m.nextAll = now + lookPace
+	default:
+		m.nextAll = now + manyLookPace
 	}
 	states, err := m.c.Tunnel.Peers()
 	if err != nil {
@@ -45,10 +50,17 @@ func (m *Mesh) look(now instant) {
 		return
 	}
 	m.notes.drop("tunnel")
+	m.lost, m.views.away = 0, m.views.away[:0]
 	var next []tunnel.PeerState
 	for _, s := range states {
 		if p := m.byKey[s.Key]; p != nil && s.Key == p.key {
 			m.see(p, s, now, before)
+			if s.Endpoint != p.home {
+				m.views.away = append(m.views.away, p)
+			}
+			if p.path.phase != up && p.path.active && !p.partner {
+				m.lost++
+			}
 		} else if p != nil {
 			next = append(next, s)
 		}
@@ -145,13 +157,16 @@ func (m *Mesh) hinted(by *peer, s sighting, now instant) {
 // another address than the roster says.
 func (m *Mesh) sightings(to *peer, now instant) []sighting {
 	var out []sighting
-	for _, p := range m.peers {
-		if p == to || p.member.Hidden() || p.path.phase != up || p.path.relayed() || p.path.probe.until != 0 ||
+	for _, p := range m.views.away {
+		if p == to || m.peers[p.member.Identity] != p || p.member.Hidden() || p.path.phase != up || p.path.relayed() || p.path.probe.until != 0 ||
 			!plausible(p.state.Endpoint) || now-p.path.heardAt > recent {
 			continue
 		}
 		known := m.lookups.known(p.member.Mesh.Endpoint)
-		if len(known) == 0 && p.member.Mesh.Endpoint != "" || slices.Contains(known, p.state.Endpoint) || m.isRelay(p.state.Endpoint.Addr(), p) {
+		if len(known) == 0 && p.member.Mesh.Endpoint != "" || slices.Contains(known, p.state.Endpoint) {
+			continue
+		}
+		if _, relayed := m.through(p); relayed {
 			continue
 		}
 		out = append(out, sighting{Identity: p.member.Identity, Address: p.state.Endpoint, Age: uint32((now - p.path.heardAt) / time.Second)})
@@ -160,25 +175,33 @@ func (m *Mesh) sightings(to *peer, now instant) []sighting {
 	return capped(out, maxMoved)
 }
 
-// isRelay reports whether another member is at an address according to the roster: who is seen there may come through
-// its relay.
-func (m *Mesh) isRelay(a netip.Addr, not *peer) bool {
+// through returns whose relay a peer's packets seem to come through by its own doing, and whether they do: they come from
+// this host, or from the address of another member that relays.
+func (m *Mesh) through(p *peer) (via roster.Member, ok bool) {
+	from := p.state.Endpoint.Addr()
+	known := m.lookups.known(p.member.Mesh.Endpoint)
+	if slices.ContainsFunc(known, func(k netip.AddrPort) bool { return k.Addr() == from }) {
+		return roster.Member{}, false
+	}
+	if from.IsLoopback() {
+		return m.self, true
+	}
 	for _, o := range m.peers {
-		if o == not || o.member.Mesh.Relay == "" {
+		if o == p || o.member.Mesh.Relay == "" {
 			continue
 		}
 		for _, k := range m.lookups.known(o.member.Mesh.Endpoint) {
-			if k.Addr() == a {
-				return true
+			if k.Addr() == from {
+				return *o.member, true
 			}
 		}
 	}
-	return false
+	return roster.Member{}, false
 }
 
 // seenBy returns where we see a peer, to be told to itself only; nothing for a hidden member.
 func (m *Mesh) seenBy(p *peer) netip.AddrPort {
-	if p.member.Hidden() || p.path.relayed() || !plausible(p.state.Endpoint) {
+	if _, relayed := m.through(p); relayed || p.member.Hidden() || p.path.relayed() || !plausible(p.state.Endpoint) {
 		return netip.AddrPort{}
 	}
 	return p.state.Endpoint

@@ -242,10 +242,15 @@ func (l *lab) describe() string {
 			s += h.name + " is off\n"
 			continue
 		}
+		st := h.Status()
 		if len(l.hosts) > 8 {
+			for _, p := range st.Peers {
+				if p.Path == api.PathDown && l.hosts[p.Name] != nil && l.hosts[p.Name].stop != nil && len(s) < 4000 {
+					s += fmt.Sprintf("%s → %s at %s: %s; %v\n", h.name, p.Name, p.Endpoint, p.Why, p.History)
+				}
+			}
 			continue
 		}
-		st := h.Status()
 		s += fmt.Sprintf("%s: generation %d fork %v learned %v %v\n", h.name, st.Generation, st.Fork, st.Learned, st.Notes)
 		for _, p := range st.Peers {
 			s += fmt.Sprintf("  %s %s %s at %s: %s; %v\n", p.Name, p.Path, p.Via, p.Endpoint, p.Why, p.History)
