@@ -46,8 +46,9 @@ const (
 const SourceProves = false
 
 // Timers of the program, in seconds. How long a peer may be silent is also how long it takes to heal: the time for a peer
-// that moved, and for one that was restarted while the other was busy shaking hands (it then repeats an old message instead
-// of taking the new). With the program's own 300 s either takes minutes. Five lost messages in a row end a session.
+// that moved, and at times for one that was restarted (if it could not say goodbye, the other may answer its new messages
+// with an old one, and both repeat theirs thousands of times a second until then). With the program's own 300 s either takes
+// minutes. Five lost messages in a row end a session.
 const (
 	peerTimeout   = 10
 	peerKeepalive = 2
@@ -135,7 +136,7 @@ func Open(ctx context.Context, c Config) (*Device, error) {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	if err := d.prepare(); err != nil {
-		return nil, errors.Join(fmt.Errorf("open vpncloud: %w", err), lock.Close())
+		return nil, errors.Join(fmt.Errorf("open vpncloud: %w", err), d.tidy())
 	}
 	d.closing, d.close = context.WithCancel(context.Background())
 	go d.supervise()
@@ -224,13 +225,18 @@ func (d *Device) Reason() string {
 // ListenPort is the UDP port that the program listens on.
 func (d *Device) ListenPort() uint16 { return d.port }
 
-// Close ends the program and removes the interface.
+// Close ends the program and removes the interface. Afterwards peers cannot be set.
 func (d *Device) Close() error {
 	d.close()
 	<-d.done
-	err := d.link.close()
-	if gone := os.Remove(filepath.Join(d.config.Dir, configFile)); !errors.Is(gone, fs.ErrNotExist) {
-		err = errors.Join(err, gone) // it holds the private key
+	return errors.Join(d.link.close(), d.tidy())
+}
+
+// tidy removes what needs not be kept, and lets go of the folder.
+func (d *Device) tidy() error {
+	err := os.Remove(filepath.Join(d.config.Dir, configFile)) // it holds the private key
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
 	}
 	if d.memory != "" {
 		err = errors.Join(err, os.RemoveAll(d.memory))

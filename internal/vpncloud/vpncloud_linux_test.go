@@ -214,6 +214,9 @@ func TestKilledSupervisor(t *testing.T) {
 		t.Errorf("took an interface in use: %+v", got)
 	}
 	b.must(order{Do: "close"})
+	if _, err := os.Stat(filepath.Join(b.config.Dir, configFile)); !os.IsNotExist(err) {
+		t.Errorf("the private key is still there: %v", err)
+	}
 	if out, err := b.Command(t.Context(), "ip", "link", "show", b.config.Interface).CombinedOutput(); err == nil {
 		t.Errorf("the interface is still there: %s", out)
 	}
