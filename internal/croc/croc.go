@@ -113,14 +113,14 @@ func (c Carrier) ServeRelay(ctx context.Context, address string, ready func(addr
 	return nil
 }
 
-// wait returns how long to wait for the other side: not longer than ctx.
+// wait returns how long to wait for the other side: not much longer than ctx, whose end then says why.
 func (c Carrier) wait(ctx context.Context) time.Duration {
 	d := c.Wait
 	if d == 0 {
 		d = DefaultWait
 	}
 	if until, ok := ctx.Deadline(); ok {
-		d = min(d, time.Until(until))
+		d = min(d, time.Until(until)+endTime)
 	}
 	return max(d, time.Millisecond)
 }
