@@ -22,11 +22,7 @@ type settings struct {
 	runs  int
 	each  time.Duration
 	parts string
-	carry bool // this is a child that only carries a tunnel
 }
-
-// carryWord is the argument of such a child.
-const carryWord = "carry"
 
 func main() {
 	log.SetFlags(0)
@@ -37,7 +33,6 @@ func main() {
 	flag.StringVar(&s.parts, "parts", "speed,healing", "which parts to run")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	s.carry = flag.Arg(0) == carryWord
 	err := run(ctx, s)
 	stop()
 	if err != nil {

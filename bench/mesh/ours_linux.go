@@ -1,72 +1,57 @@
 package main
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
-	"io"
+	"crypto/ed25519"
+	"crypto/rand"
+	"fmt"
 	"net/netip"
 	"os"
-	"time"
+	"path/filepath"
 
+	"github.com/pressenter/pressenter/internal/meshrun"
 	"github.com/pressenter/pressenter/internal/netlab"
-	"github.com/pressenter/pressenter/internal/tunnel"
-	"github.com/pressenter/pressenter/internal/wireguard"
+	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/rosterdir"
 )
 
-// The profile for small hosts, in the words of Go's runtime: collect garbage only when memory runs short.
+// smallProfile is what a mesh process sets on a small host, in the words of Go's runtime: to collect garbage only when
+// memory runs short.
 var smallProfile = []string{"GOMEMLIMIT=104MiB", "GOGC=off"}
 
-// end is what a child is told on stdin.
-type end struct {
-	Private, Peer tunnel.Key
-	Address, To   netip.Addr
-	Endpoint      netip.AddrPort
-}
-
-// ours is our device in a process of its own; env is for its runtime.
-func ours(r *rig, lab *netlab.Lab, name string, env ...string) *contest {
+// ours is a mesh of two sentries, each with its real process; env is for these.
+func ours(r *rig, lab *netlab.Lab, dir, program, name string, env ...string) *contest {
 	t := newContest(r, lab, name)
-	var private, public [2]tunnel.Key
-	for i := range t.ends {
-		var err error
-		private[i], err = tunnel.NewPrivateKey()
+	public, admin, err := ed25519.GenerateKey(rand.Reader)
+	r.must(err)
+	list := roster.New("bench", []roster.Admin{{Name: "bench", Key: roster.KeyOf(public), Capabilities: roster.AllCapabilities()}}, roster.Chain{ID: "bench-1"})
+	list.MeshDriver = roster.MeshWireGuard
+	folder := func(i int) string { return filepath.Join(dir, fmt.Sprintf("%s%d", name, i)) }
+	for i, e := range t.ends {
+		identity, _, err := ed25519.GenerateKey(rand.Reader) // the private half is the agent's, and there is none
 		r.must(err)
-		public[i], err = private[i].Public()
+		r.must(os.MkdirAll(folder(i), 0o700))
+		keys, err := meshrun.BearKeys(folder(i), roster.MeshWireGuard)
 		r.must(err)
+		list.Members = append(list.Members, roster.Member{
+			Name: fmt.Sprintf("s%d", i), Role: roster.RoleSentry, Identity: roster.KeyOf(identity), Since: 1,
+			Mesh: roster.Mesh{Key: keys.Tunnel, TLS: keys.TLS, Endpoint: netip.AddrPortFrom(e.outside, wireGuardPort).String()},
+		})
 	}
-	program, err := os.Executable()
+	signed, err := roster.Sign(list, admin)
 	r.must(err)
 	for i, e := range t.ends {
-		const port = 51820
-		b, err := json.Marshal(end{private[i], public[1-i], inside6[i], inside6[1-i], netip.AddrPortFrom(t.ends[1-i].outside, port)})
+		kept, err := rosterdir.Open(filepath.Join(folder(i), meshrun.Folder, "rosters"))
 		r.must(err)
-		cmd := e.command(program, carryWord)
-		cmd.Stdin, cmd.Env = bytes.NewReader(b), append(os.Environ(), env...)
+		r.must(kept.Learn([]roster.Envelope{signed}))
+		self := list.Members[i].Identity
+		r.must(meshrun.WriteSpec(folder(i), meshrun.Spec{
+			Deployment: list.DeploymentID(), Identity: self, Driver: roster.MeshWireGuard, Backend: "tun",
+			Interface: interfaceName(), Listen: fmt.Sprintf(":%d", wireGuardPort),
+		}))
+		cmd := e.command(program, "mesh", "run", "--host", folder(i))
+		cmd.Env = append(os.Environ(), env...)
 		e.start(r, cmd)
-		e.inside = inside6[i]
+		e.inside = roster.MeshAddress(list.DeploymentID(), self)
 	}
 	return t
-}
-
-// carry opens a tunnel to one peer as the mesh process does.
-func carry(ctx context.Context, in io.Reader) error {
-	var c end
-	if err := json.NewDecoder(in).Decode(&c); err != nil {
-		return err
-	}
-	d, err := wireguard.Open(ctx, wireguard.Config{
-		Backend: wireguard.TUN, Interface: "mesh0", PrivateKey: c.Private,
-		Listen:  netip.AddrPortFrom(netip.IPv4Unspecified(), c.Endpoint.Port()),
-		Address: c.Address, Network: netip.PrefixFrom(c.Address, 48),
-	})
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.SetPeers([]tunnel.Peer{{Key: c.Peer, Address: c.To, Endpoint: c.Endpoint, Keepalive: 25 * time.Second}}); err != nil {
-		return err
-	}
-	<-ctx.Done()
-	return nil
 }

@@ -116,17 +116,27 @@ func wireGuard(r *rig, lab *netlab.Lab, program string) *contest {
 		private[i], public[i] = hex.EncodeToString(k.Bytes()), hex.EncodeToString(k.PublicKey().Bytes())
 	}
 	for i, e := range t.ends {
-		// Sockets of all namespaces lie in one folder, so interfaces need names of their own.
-		link := fmt.Sprintf("pw%s%d", strings.ToLower(hex.EncodeToString([]byte(public[i])[:4])), i)
+		link := interfaceName()
 		e.start(r, e.command(program, "--foreground", link))
-		const port = 51820
 		r.must(userspaceAPI(link, fmt.Sprintf("private_key=%s\nlisten_port=%d\npublic_key=%s\nendpoint=%s\nallowed_ip=%s/128\npersistent_keepalive_interval=25\n",
-			private[i], port, public[1-i], netip.AddrPortFrom(t.ends[1-i].outside, port), inside6[1-i])))
+			private[i], wireGuardPort, public[1-i], netip.AddrPortFrom(t.ends[1-i].outside, wireGuardPort), inside6[1-i])))
 		ip(r, e.space, "addr", "add", inside6[i].String()+"/64", "dev", link)
 		ip(r, e.space, "link", "set", link, "up")
 		e.inside = inside6[i]
 	}
 	return t
+}
+
+const wireGuardPort = 51820
+
+// interfaces counts names that were given.
+var interfaces int
+
+// interfaceName returns a new name: the sockets of all user-space WireGuards of a machine lie in one folder, whatever
+// their namespaces.
+func interfaceName() string {
+	interfaces++
+	return fmt.Sprintf("pb%d-%d", os.Getpid()%1_000_000, interfaces)
 }
 
 // userspaceAPI configures a wireguard-go (https://www.wireguard.com/xplatform/), once its socket is there.

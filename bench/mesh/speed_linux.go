@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,14 +19,20 @@ import (
 var progress = os.Stderr
 
 func run(ctx context.Context, s settings) error {
-	if s.carry {
-		return carry(ctx, os.Stdin)
-	}
 	if err := installTools(ctx); err != nil {
 		return err
 	}
 	header()
-	return within(func(r *rig) { speed(ctx, r, s) })
+	parts := strings.Split(s.parts, ",")
+	if slices.Contains(parts, "speed") {
+		if err := within(func(r *rig) { speed(ctx, r, s) }); err != nil {
+			return err
+		}
+	}
+	if slices.Contains(parts, "healing") {
+		return healing(ctx, s)
+	}
+	return nil
 }
 
 // header says where the figures come from.
@@ -57,11 +64,13 @@ func speed(ctx context.Context, r *rig, s settings) {
 	r.must(err)
 	cloud, err := buildVpnCloud(ctx)
 	r.must(err)
+	program, err := filepath.Abs(filepath.Join(s.bin, "pressenter"))
+	r.must(err)
 	lab := netlab.New(r)
 	contests := []*contest{
-		ours(r, lab, oursDefault),
+		ours(r, lab, dir, program, oursDefault),
 		wireGuard(r, lab, stock),
-		ours(r, lab, oursSmall, smallProfile...),
+		ours(r, lab, dir, program, oursSmall, smallProfile...),
 		vpnCloud(r, lab, dir, cloud),
 		tinc(r, lab, dir),
 		plain(r, lab),
