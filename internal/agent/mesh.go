@@ -189,7 +189,7 @@ func (k *keeper) noteMeshKeys() error {
 // bearMeshKeys makes the keys of a host's place in a mesh, and notes what its record says of that place.
 func (f Folder) bearMeshKeys(h *host, r api.EnrollRequest) error {
 	h.Enrollment.MeshDriver, h.Enrollment.Listen.Mesh, h.Enrollment.Listen.Relay = r.MeshDriver, r.Listen.Mesh, r.Listen.Relay
-	h.Enrolled.MeshKey, h.Enrolled.MeshTLS, h.Enrolled.NextMeshKey = nil, nil, nil
+	h.Enrolled.MeshKey, h.Enrolled.MeshTLS, h.Enrolled.NextMeshKey, h.Enrolled.MeshDriver = nil, nil, nil, r.MeshDriver
 	if r.MeshDriver == "" {
 		return nil
 	}

@@ -67,6 +67,8 @@ type Enrolled struct {
 	NodeID   string `json:"node_id"`
 	MeshKey  []byte `json:"mesh_key,omitempty"` // X25519 public key; empty where the host is in no mesh
 	MeshTLS  []byte `json:"mesh_tls,omitempty"` // ed25519 public key, for relays
+	// MeshDriver is what the mesh keys are for.
+	MeshDriver string `json:"mesh_driver,omitempty"`
 	// NextMeshKey is what the host changes its mesh key to once the roster has announced it.
 	NextMeshKey []byte `json:"next_mesh_key,omitempty"`
 	Consensus   []byte `json:"consensus,omitempty"` // ed25519 public key, of validators

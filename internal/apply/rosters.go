@@ -49,9 +49,9 @@ func (s *Session) publishTarget(ctx context.Context, side *sideState, want *depl
 		if err := s.sign(side, target); err != nil {
 			return err
 		}
-		if retires(head, target) || announces(target) {
-			// Everybody acknowledges that a holder is retired before anybody is assigned, and knows a next mesh key
-			// before its host changes to it.
+		if retires(head, target) || announces(target) || leaves(head, target) {
+			// Everybody acknowledges that a holder is retired before anybody is assigned, knows a next mesh key before
+			// its host changes to it, and has ended the mesh of one driver before that of another begins.
 			if err := s.pushAll(ctx, side); err != nil {
 				return err
 			}
@@ -68,6 +68,11 @@ func retires(head, target *roster.Roster) bool {
 // announces says whether a generation names a mesh key that a host will change to.
 func announces(r *roster.Roster) bool {
 	return slices.ContainsFunc(r.Members, func(m roster.Member) bool { return !m.Mesh.Next.IsZero() })
+}
+
+// leaves says whether a generation ends the mesh.
+func leaves(head, target *roster.Roster) bool {
+	return head != nil && head.MeshDriver != "" && target.MeshDriver == ""
 }
 
 // maxGenerations bounds how many generations one change may take: admit, then assign.

@@ -55,7 +55,7 @@ func (m *Mesh) look(now instant) {
 	for _, s := range states {
 		if p := m.byKey[s.Key]; p != nil && s.Key == p.key {
 			m.see(p, s, now, before)
-			if s.Endpoint != p.home {
+			if s.Endpoint != p.home() {
 				m.views.away = append(m.views.away, p)
 			}
 			if p.path.phase != up && p.path.active && !p.partner {
@@ -98,7 +98,9 @@ func (m *Mesh) world(p *peer) world {
 	w := world{endpoint: p.state.Endpoint, pace: m.pace(p)}
 	if p.path.phase != up || p.path.relayed() || p.path.probe.until != 0 || p.path.misses >= lostAfter-1 {
 		w.direct = m.direct(p)
-		w.relays = m.relaysTo(p)
+		if p.path.active {
+			w.relays = m.relaysTo(p)
+		}
 	}
 	return w
 }
@@ -106,7 +108,7 @@ func (m *Mesh) world(p *peer) world {
 // direct returns where a peer may be, best first: where it answered last, where others heard it, what the roster says.
 // Of a hidden member nothing is known but what the tunnel knows.
 func (m *Mesh) direct(p *peer) []netip.AddrPort {
-	var out []netip.AddrPort
+	out := make([]netip.AddrPort, 0, maxDirect)
 	add := func(a netip.AddrPort) {
 		if a.IsValid() && !slices.Contains(out, a) {
 			out = append(out, a)
@@ -124,7 +126,7 @@ func (m *Mesh) direct(p *peer) []netip.AddrPort {
 			add(h.at)
 		}
 	}
-	for _, a := range m.lookups.known(p.member.Mesh.Endpoint) {
+	for _, a := range p.known {
 		add(a)
 	}
 	return out
@@ -162,8 +164,7 @@ func (m *Mesh) sightings(to *peer, now instant) []sighting {
 			!plausible(p.state.Endpoint) || now-p.path.heardAt > recent {
 			continue
 		}
-		known := m.lookups.known(p.member.Mesh.Endpoint)
-		if len(known) == 0 && p.member.Mesh.Endpoint != "" || slices.Contains(known, p.state.Endpoint) {
+		if len(p.known) == 0 && p.member.Mesh.Endpoint != "" || slices.Contains(p.known, p.state.Endpoint) {
 			continue
 		}
 		if _, relayed := m.through(p); relayed {
@@ -179,24 +180,24 @@ func (m *Mesh) sightings(to *peer, now instant) []sighting {
 // this host, or from the address of another member that relays.
 func (m *Mesh) through(p *peer) (via roster.Member, ok bool) {
 	from := p.state.Endpoint.Addr()
-	known := m.lookups.known(p.member.Mesh.Endpoint)
-	if slices.ContainsFunc(known, func(k netip.AddrPort) bool { return k.Addr() == from }) {
+	if slices.ContainsFunc(p.known, func(k netip.AddrPort) bool { return k.Addr() == from }) {
 		return roster.Member{}, false
 	}
 	if from.IsLoopback() {
-		return m.self, true
+		return m.self, m.self.Mesh.Relay != "" && !m.onLoopback()
 	}
-	for _, o := range m.peers {
-		if o == p || o.member.Mesh.Relay == "" {
-			continue
-		}
-		for _, k := range m.lookups.known(o.member.Mesh.Endpoint) {
-			if k.Addr() == from {
-				return *o.member, true
-			}
+	for _, o := range m.relayers {
+		if o != p && slices.ContainsFunc(o.known, func(k netip.AddrPort) bool { return k.Addr() == from }) {
+			return *o.member, true
 		}
 	}
 	return roster.Member{}, false
+}
+
+// onLoopback reports whether the underlay is this computer, as on a practice network: there all peers are on loopback.
+func (m *Mesh) onLoopback() bool {
+	at, err := netip.ParseAddrPort(m.self.Mesh.Endpoint)
+	return err == nil && at.Addr().IsLoopback()
 }
 
 // seenBy returns where we see a peer, to be told to itself only; nothing for a hidden member.

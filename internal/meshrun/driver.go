@@ -33,7 +33,7 @@ func driverOf(s Spec) (driver, error) {
 type wireguardDriver struct{ device *wireguard.Device }
 
 func (d *wireguardDriver) open(ctx context.Context, p *Process, s Spec) (device, error) {
-	key, err := readKey(filepath.Join(p.Dir, Folder, TunnelKey))
+	key, err := readKey(tunnelKey(p.Dir, s.Driver))
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (d *wireguardDriver) rekey(k tunnel.Key) error { return d.device.Rekey(k) }
 type vpncloudDriver struct{ device *vpncloud.Device }
 
 func (d *vpncloudDriver) open(ctx context.Context, p *Process, s Spec) (device, error) {
-	key, err := readKey(filepath.Join(p.Dir, Folder, TunnelKey))
+	key, err := readKey(tunnelKey(p.Dir, s.Driver))
 	if err != nil {
 		return nil, err
 	}

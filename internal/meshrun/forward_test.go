@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -445,6 +446,24 @@ func TestCutEndsConnections(t *testing.T) {
 		say(t, stays, staysFar, "still here when one "+name)
 		n.set(which, "peer", false)
 	}
+}
+
+// TestPeerLeavesWhileItIsLetIn changes the roster while it is asked about a connection.
+func TestPeerLeavesWhileItIsLetIn(t *testing.T) {
+	f, n := newForwarder(t)
+	to, _ := node(t)
+	var asked atomic.Bool
+	f.allowed = func(netip.Addr, access.Service) (roster.Member, bool) {
+		if asked.Swap(true) {
+			return roster.Member{}, false
+		}
+		f.cut()
+		return roster.Member{}, true
+	}
+	if err := f.set([]Served{{"p2p", to}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	broken(t, n.connect("peer", access.P2P))
 }
 
 // TestConnectionsOfAMemberAreFew opens too many: the last is refused until one ends, and others are not concerned.

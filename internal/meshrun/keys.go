@@ -30,7 +30,7 @@ func BearKeys(dir, driver string) (Keys, error) {
 		return Keys{}, err
 	}
 	var k Keys
-	private, err := bear(filepath.Join(dir, Folder, TunnelKey), tunnel.NewPrivateKey)
+	private, err := bear(tunnelKey(dir, driver), born(driver))
 	if err != nil {
 		return Keys{}, fmt.Errorf("bear tunnel key: %w", err)
 	}
@@ -42,6 +42,9 @@ func BearKeys(dir, driver string) (Keys, error) {
 		return Keys{}, fmt.Errorf("bear relay key: %w", err)
 	}
 	k.TLS = roster.KeyOf(ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey))
+	if driver != roster.MeshWireGuard {
+		return k, nil
+	}
 	next, err := readKey(filepath.Join(dir, Folder, NextKey))
 	if errors.Is(err, fs.ErrNotExist) {
 		return k, nil
@@ -55,7 +58,7 @@ func BearKeys(dir, driver string) (Keys, error) {
 
 // BearNext makes the key that the host in dir changes to, if it has none yet, and returns all public halves.
 func BearNext(dir, driver string) (Keys, error) {
-	if _, err := bear(filepath.Join(dir, Folder, NextKey), tunnel.NewPrivateKey); err != nil {
+	if _, err := bear(filepath.Join(dir, Folder, NextKey), born(driver)); err != nil {
 		return Keys{}, fmt.Errorf("bear next tunnel key: %w", err)
 	}
 	return BearKeys(dir, driver)
@@ -64,6 +67,22 @@ func BearNext(dir, driver string) (Keys, error) {
 // takeNext makes the next tunnel key the one in use. A crash in between leaves either.
 func takeNext(dir string) error {
 	return atomicfile.Rename(filepath.Join(dir, Folder, NextKey), filepath.Join(dir, Folder, TunnelKey))
+}
+
+// tunnelKey is where the private tunnel key for a driver is. Each has its own: they are of different kinds.
+func tunnelKey(dir, driver string) string {
+	if driver == roster.MeshVpnCloud {
+		return filepath.Join(dir, Folder, "vpncloud.key")
+	}
+	return filepath.Join(dir, Folder, TunnelKey)
+}
+
+// born makes a private tunnel key for a driver.
+func born(driver string) func() (tunnel.Key, error) {
+	if driver == roster.MeshVpnCloud {
+		return vpncloud.NewSeed
+	}
+	return tunnel.NewPrivateKey
 }
 
 // public is what the roster holds of a private tunnel key.
@@ -82,12 +101,12 @@ func newSeed() (k tunnel.Key, err error) {
 }
 
 // bear reads a private key, or makes it. One that cannot be read is never replaced: the roster holds its public half.
-func bear(path string, born func() (tunnel.Key, error)) (tunnel.Key, error) {
+func bear(path string, newKey func() (tunnel.Key, error)) (tunnel.Key, error) {
 	k, err := readKey(path)
 	if !errors.Is(err, fs.ErrNotExist) {
 		return k, err
 	}
-	if k, err = born(); err != nil {
+	if k, err = newKey(); err != nil {
 		return tunnel.Key{}, err
 	}
 	return k, atomicfile.Write(path, []byte(k.String()+"\n"), 0o600)

@@ -81,6 +81,30 @@ func TestMeshFollowsTheConfig(t *testing.T) {
 	}
 }
 
+// From one driver to another there is a generation without a mesh.
+func TestMeshChangesItsDriver(t *testing.T) {
+	s := up(t)
+	before := s.logs[1].State().Head
+	s.config.Mesh.Driver = roster.MeshVpnCloud
+	p, err := s.apply(0)
+	must(t, err)
+	if !strings.Contains(words(p, nil), "cannot hide the validator") {
+		t.Errorf("the plan does not say what vpncloud tells:\n%s", words(p, nil))
+	}
+	settles(t, s, "with another driver")
+	var drivers []string
+	for _, e := range s.logs[1].Envelopes() {
+		r, err := roster.Parse(e.Payload)
+		must(t, err)
+		if r.Generation > before.Generation {
+			drivers = append(drivers, r.MeshDriver)
+		}
+	}
+	if after := s.logs[1].State().Head; len(drivers) < 2 || drivers[0] != "" || drivers[1] != roster.MeshVpnCloud || after.MeshDriver != roster.MeshVpnCloud || !after.Enrolled() {
+		t.Errorf("drivers %q, then %q", drivers, after.MeshDriver)
+	}
+}
+
 // A next key is announced, then put into use; the host changes to it when it hears of that.
 func TestMeshKeyRotates(t *testing.T) {
 	s := up(t)

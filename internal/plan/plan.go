@@ -12,6 +12,7 @@ import (
 	"github.com/pressenter/pressenter/internal/node"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
+	"github.com/pressenter/pressenter/internal/vpncloud"
 )
 
 // Observed is what is there.
@@ -90,6 +91,9 @@ func Make(want Want, have Observed) (Plan, error) {
 	}
 	for _, s := range sides {
 		b.destroy(s)
+	}
+	if want.Own.MeshDriver == roster.MeshVpnCloud {
+		b.note("%s", vpncloud.Discloses)
 	}
 	b.await(sides[1])
 	slices.Sort(b.plan.Notes)
@@ -190,6 +194,8 @@ func (b *builder) setUp(sides []side) {
 func (s side) place(h deployment.Host, o ObservedHost) string {
 	was, driver := o.Status.Listen, s.want.MeshDriver
 	switch {
+	case driver != "" && o.Status.Enrolled.MeshDriver != "" && o.Status.Enrolled.MeshDriver != driver:
+		return fmt.Sprintf("its keys for %s are born there", driver)
 	case driver != "" && (len(o.Status.Enrolled.MeshKey) == 0 || was.Mesh == ""):
 		return "its mesh keys are born there"
 	case was.Mesh != h.Listen.Mesh:

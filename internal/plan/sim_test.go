@@ -251,7 +251,8 @@ func (s *sim) enroll(v *simHost, h deployment.Host) *api.Enrolled {
 // place gives a host its place in the mesh, as enrolling it again does.
 func (s *sim) place(v *simHost, h deployment.Host, driver string) {
 	v.listen = h.Listen
-	if e := *v.enrolled; driver != "" && len(e.MeshKey) == 0 {
+	if e := *v.enrolled; driver != "" && (len(e.MeshKey) == 0 || e.MeshDriver != driver) {
+		e.MeshDriver = driver
 		e.MeshKey, e.MeshTLS = s.key("tunnel").Public().(ed25519.PublicKey), s.key("relay").Public().(ed25519.PublicKey)
 		v.enrolled = &e
 	}

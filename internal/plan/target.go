@@ -21,7 +21,7 @@ func Target(want deployment.Inventory, chain roster.Chain, head *roster.Roster, 
 			r.Chain.GenesisSHA256 = head.Chain.GenesisSHA256
 		}
 	}
-	r.MeshDriver = want.MeshDriver
+	r.MeshDriver = meshDriver(want, head)
 	r.Peers = slices.Sorted(slices.Values(peers))
 	for _, m := range slices.Clone(r.Members) {
 		h, wanted := want.Host(m.Name)
@@ -65,6 +65,15 @@ func next(want deployment.Inventory, chain roster.Chain, head *roster.Roster, ad
 	return roster.New(want.Deployment, []roster.Admin{{
 		Name: "operator", Key: roster.KeyOf(admin), Capabilities: roster.AllCapabilities(),
 	}}, chain)
+}
+
+// meshDriver is the driver of the generation after head. From one driver to another there is a generation without a
+// mesh, which everybody has acknowledged before the next: a host carries one mesh at a time, and its keys are of a kind.
+func meshDriver(want deployment.Inventory, head *roster.Roster) string {
+	if head != nil && head.MeshDriver != "" && head.MeshDriver != want.MeshDriver {
+		return ""
+	}
+	return want.MeshDriver
 }
 
 // put admits a host, or brings what may change of a member up to date.

@@ -8,6 +8,8 @@ import (
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/vpncloud"
 )
 
 // Mesh is the encrypted network between our own hosts.
@@ -66,6 +68,10 @@ func meshFindings(s Status) []health.Finding {
 	var out []health.Finding
 	say := func(severity health.Severity, code, subject, next, format string, args ...any) {
 		out = append(out, health.Finding{Code: code, Severity: severity, Subject: subject, Message: fmt.Sprintf(format, args...), Next: next})
+	}
+	if s.Mesh.Driver == roster.MeshVpnCloud {
+		say(health.Warning, "mesh-discloses", s.Deployment, "Use mesh.driver: wireguard to hide the validator.", "%s", vpncloud.Discloses)
+		say(health.Warning, "mesh-unproven", s.Deployment, "Use mesh.driver: wireguard where you do not trust every host alike.", "%s", vpncloud.Unproven)
 	}
 	down := map[string]bool{}
 	for _, h := range s.Mesh.Hosts {
