@@ -14,9 +14,9 @@ import (
 	"github.com/pressenter/pressenter/internal/rosterdir"
 )
 
-// smallProfile is what a mesh process sets on a small host, in the words of Go's runtime: to collect garbage only when
-// memory runs short.
-var smallProfile = []string{"GOMEMLIMIT=104MiB", "GOGC=off"}
+// smallProfile is what a mesh process sets on a small host, in the words of Go's runtime: garbage is collected seldom while there
+// is room, and often when memory runs short.
+var smallProfile = []string{"GOMEMLIMIT=100MiB", "GOGC=200"}
 
 // ours is a mesh of two sentries, each with its real process; env is for these.
 func ours(r *rig, lab *netlab.Lab, dir, program, name string, env ...string) *contest {
