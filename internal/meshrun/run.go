@@ -104,7 +104,7 @@ func (p *Process) open(ctx context.Context) (_ *running, err error) {
 	if err != nil {
 		return nil, err
 	}
-	limitMemory()
+	limitMemory(spec.Backend == string(wireguard.Netstack))
 	rosters, err := rosterdir.Open(filepath.Join(p.Dir, Folder, "rosters"))
 	if err != nil {
 		return nil, err

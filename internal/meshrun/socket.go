@@ -10,6 +10,7 @@ import (
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/tunnel"
 )
 
 // serve answers the agent until ctx is done.
@@ -71,7 +72,7 @@ func (r *running) status() api.MeshStatus {
 	s.PID, s.Version, s.Since = os.Getpid(), r.Version, r.started
 	s.Driver, s.Backend, s.Reason = r.spec.Driver, r.driver.backend(), r.device.Reason()
 	if keys, err := BearKeys(r.Dir, r.spec.Driver); err == nil {
-		s.Key = keyText(keys.Tunnel)
+		s.Key = tunnel.Key(keys.Tunnel).String()
 	}
 	if r.server != nil {
 		s.Relaying = r.server.Members()
