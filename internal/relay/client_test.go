@@ -260,6 +260,22 @@ func TestOthersDoNotMoveAWay(t *testing.T) {
 	receive(t, tunnel)
 }
 
+// TestLateDatagram has one come through a link that was closed meanwhile: it must not bring the link back.
+func TestLateDatagram(t *testing.T) {
+	w := newWorld(t, "s1", "s2", "v1")
+	w.serve(t, "s1", w.server("s1"))
+	v, _ := w.client(t, "v1")
+	open(t, v, w.member("s1"), w.member("s2"))
+	v.mu.Lock()
+	late := v.uplinks[identity("s1")]
+	v.mu.Unlock()
+	v.Close(identity("s2"))
+	v.arrive(late, identity("s2"), message(transport, "late"))
+	if u, n := v.inUse(); u != 0 || n != 0 {
+		t.Errorf("%d links and %d ways, want none", u, n)
+	}
+}
+
 // TestReasonsHaveNoAddresses goes through the errors that the net package makes of addresses.
 func TestReasonsHaveNoAddresses(t *testing.T) {
 	here, there := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 1}, &net.TCPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 2}

@@ -112,11 +112,12 @@ func TestNothingElseIsPassed(t *testing.T) {
 	v1.send("s2", message(transport, "this one"))
 	from, b := s2.next()
 	expect(t, from, b, "v1", message(transport, "this one"))
+	s2.send("s2", message(transport, "to myself, of a role that may talk to its own"))
 	s2.send("v2", message(transport, "and this"))
 	from, b = v2.next()
 	expect(t, from, b, "s2", message(transport, "and this"))
-	if st := s.Stats(); st.Refused != 6 || st.Unreachable != 1 || st.Overrun != 0 {
-		t.Errorf("%+v, want 6 refused and 1 unreachable", st)
+	if st := s.Stats(); st.Refused != 7 || st.Unreachable != 1 || st.Overrun != 0 {
+		t.Errorf("%+v, want 7 refused and 1 unreachable", st)
 	}
 
 	if _, err := v1.Write([]byte{0xff, 0xff}); err != nil { // a frame that is too long
@@ -241,5 +242,10 @@ func TestEndpointMoves(t *testing.T) {
 	receive(t, after)
 	if st := s.Stats(); st.Sessions != 1 {
 		t.Errorf("%+v, want one session", st)
+	}
+	w.change("s2", func(m *roster.Member) { m.Mesh.Endpoint = "" })
+	s.Cut()
+	if st := s.Stats(); st.Sessions != 0 {
+		t.Errorf("%+v, want no session to where nobody is", st)
 	}
 }

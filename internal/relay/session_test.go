@@ -180,6 +180,24 @@ func TestNameIsNotFound(t *testing.T) {
 	})
 }
 
+// TestMemberLeavesWhileItIsLetIn changes the roster between the two looks at it.
+func TestMemberLeavesWhileItIsLetIn(t *testing.T) {
+	w := newWorld(t, "s1", "v1")
+	s := w.server("s1")
+	var once sync.Once
+	s.Member = func(k roster.Key) (roster.Member, bool) {
+		m, ok := w.byTLS(k)
+		once.Do(func() {
+			w.remove("v1")
+			s.Cut()
+		})
+		return m, ok
+	}
+	if c := s.admit(t.Context(), w.member("v1").Mesh.TLS); c != nil || s.Members() != 0 {
+		t.Error("a member that left was let in")
+	}
+}
+
 // TestShimsExpire ends ways that nobody asked for when they are idle, and no others.
 func TestShimsExpire(t *testing.T) {
 	w := newWorld(t, "s1", "s2", "s3", "v1")
