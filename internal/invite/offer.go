@@ -16,11 +16,11 @@ import (
 // version is of the exchange as a whole.
 const version = 1
 
-// How large what arrives may be.
+// How large what arrives may be. Sealed, an admission is just as large as a carrier carries.
 const (
 	MaxOffer     = 16 << 10
 	MaxRequest   = 16 << 10
-	MaxAdmission = 4 << 20
+	MaxAdmission = 4<<20 - overhead
 )
 
 // Offer is what a host is to become.

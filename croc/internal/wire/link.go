@@ -5,9 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net"
-	"strconv"
 	"strings"
 	"time"
 
@@ -126,28 +124,6 @@ func askSealed(conn net.Conn, key []byte, s string) (string, error) {
 	}
 	return string(b), nil
 }
-
-// contentAddresses returns where the relay takes the content of who meets at l.
-func (l *link) contentAddresses() ([]string, error) {
-	host, _, err := net.SplitHostPort(l.RemoteAddr().String())
-	if err != nil {
-		return nil, err
-	}
-	ports := strings.Split(l.banner, ",")
-	if len(ports) > maxPorts {
-		return nil, faultf(RelayRefused, "the relay names %d ports, more than %d", len(ports), maxPorts)
-	}
-	for i, p := range ports {
-		if n, err := strconv.ParseUint(p, 10, 16); err != nil || n == 0 {
-			return nil, faultf(RelayRefused, "the relay names no port for the content")
-		}
-		ports[i] = net.JoinHostPort(host, p)
-	}
-	return ports, nil
-}
-
-// contentRoom returns the name of the i-th room for the content of who meets in room.
-func contentRoom(room string, i int) string { return fmt.Sprintf("%s-%d", room, i) }
 
 // sendJSON sends a message with v in it.
 func (l *link) sendJSON(key []byte, kind string, v any) error {

@@ -12,13 +12,15 @@ const closingPatience = 5 * time.Second
 // Receive returns what somebody sends with the same code, one text or one file, of at most limit bytes. waiting, if
 // there is one, is called as soon as a sender can find us.
 func Receive(ctx context.Context, t Transfer, limit int, waiting func()) ([]byte, error) {
-	room, password := split(t.Code)
+	_, password := split(t.Code)
 	until := time.Now().Add(t.Wait)
 	l, leave, err := t.join(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
+	way := t.openContent(ctx, l, maxPorts) // a sender uses as many as there are
+	defer way.close()
 	l.SetDeadline(until)
 	if waiting != nil {
 		waiting()
@@ -28,7 +30,7 @@ func Receive(ctx context.Context, t Transfer, limit int, waiting func()) ([]byte
 		return nil, broken(err, Nobody, "wait for the sender")
 	}
 	l.SetDeadline(time.Now().Add(t.Limit))
-	payload, err := t.take(ctx, l, key, room, limit)
+	payload, err := l.take(way, key, limit)
 	return payload, broken(err, TimedOut, "receive")
 }
 
@@ -68,12 +70,11 @@ func (l *link) guess(password []byte) (key []byte, err error) {
 }
 
 // take receives what the sender has, if it is what we want.
-func (t Transfer) take(ctx context.Context, l *link, key []byte, room string, limit int) ([]byte, error) {
-	contents, closeAll, err := t.contents(ctx, l, room)
+func (l *link) take(way *content, key []byte, limit int) ([]byte, error) {
+	links, err := way.links()
 	if err != nil {
 		return nil, err
 	}
-	defer closeAll()
 	if err := l.send(key, message{Type: typeExternalIP}); err != nil {
 		return nil, err
 	}
@@ -91,35 +92,12 @@ func (t Transfer) take(ctx context.Context, l *link, key []byte, room string, li
 	if err := l.sendJSON(key, typeRecipientReady, fileRequest{CurrentFileChunkRanges: []int64{}}); err != nil {
 		return nil, err
 	}
-	payload, err := l.collect(contents, key, info)
+	payload, err := collect(links, key, info)
 	if err != nil {
 		return nil, err
 	}
 	l.closeReceiver(key)
 	return payload, nil
-}
-
-// contents joins the rooms of all content links: a sender uses as many as there are.
-func (t Transfer) contents(ctx context.Context, l *link, room string) (all []*link, closeAll func(), err error) {
-	closeAll = func() {
-		for _, c := range all {
-			c.Close()
-		}
-	}
-	addresses, err := l.contentAddresses()
-	if err != nil {
-		return nil, nil, err
-	}
-	for i, a := range addresses {
-		c, err := dial(ctx, a, t.password(), contentRoom(room, i))
-		if err != nil {
-			closeAll()
-			return nil, nil, err
-		}
-		c.SetDeadline(time.Now().Add(t.Limit))
-		all = append(all, c)
-	}
-	return all, closeAll, nil
 }
 
 // considerOffer waits for the sender to say what he has, and refuses all but one file or text that is not too large.
@@ -164,13 +142,13 @@ type arrival struct {
 }
 
 // collect puts together what comes through the content links.
-func (l *link) collect(contents []*link, key []byte, info senderInfo) ([]byte, error) {
+func collect(links []*link, key []byte, info senderInfo) ([]byte, error) {
 	arrivals, done := make(chan arrival), make(chan struct{})
 	defer close(done)
-	for _, c := range contents {
-		go c.deliver(key, !info.NoCompress, arrivals, done)
+	for _, l := range links {
+		go l.deliver(key, !info.NoCompress, arrivals, done)
 	}
-	p, left := newPuzzle(int(info.FilesToTransfer[0].Size)), len(contents)
+	p, left := newPuzzle(int(info.FilesToTransfer[0].Size)), len(links)
 	for p.missing > 0 {
 		a := <-arrivals
 		switch cut := broken(a.err, TimedOut, "receive"); {
@@ -207,7 +185,8 @@ func (l *link) deliver(key []byte, deflated bool, to chan<- arrival, done <-chan
 	}
 }
 
-// closeReceiver tells the sender that everything is here. Everything is, whether he hears it or not.
+// closeReceiver tells the sender that everything is here. Everything is, whether he hears it or not, so the last word is
+// not waited for.
 func (l *link) closeReceiver(key []byte) {
 	l.SetDeadline(time.Now().Add(closingPatience))
 	if l.send(key, message{Type: typeCloseSender}) != nil {
@@ -216,8 +195,5 @@ func (l *link) closeReceiver(key []byte) {
 	if _, err := l.want(key, typeCloseRecipient); err != nil {
 		return
 	}
-	if l.send(key, message{Type: typeFinished}) != nil {
-		return
-	}
-	l.want(key, typeFinished)
+	l.send(key, message{Type: typeFinished})
 }

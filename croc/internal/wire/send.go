@@ -68,6 +68,8 @@ func (t Transfer) sendOnce(ctx context.Context, until time.Time, name string, pa
 		return false, err
 	}
 	defer leave()
+	way := t.openContent(ctx, l, 1) // one is enough
+	defer way.close()
 	if waiting != nil {
 		waiting()
 	}
@@ -76,7 +78,7 @@ func (t Transfer) sendOnce(ctx context.Context, until time.Time, name string, pa
 		return false, broken(err, Nobody, "wait for the receiver")
 	}
 	l.SetDeadline(time.Now().Add(t.Limit))
-	return true, broken(t.give(ctx, l, hello, name, payload), TimedOut, "send")
+	return true, broken(t.give(l, way, hello, name, payload), TimedOut, "send")
 }
 
 // awaitReceiver waits for a receiver and returns the message that starts his PAKE.
@@ -116,8 +118,8 @@ func (l *link) awaitReceiver(until time.Time) (message, error) {
 }
 
 // give makes the guess that the receiver's hello is, and sends him the payload if it is right.
-func (t Transfer) give(ctx context.Context, l *link, hello message, name string, payload []byte) error {
-	room, password := split(t.Code)
+func (t Transfer) give(l *link, way *content, hello message, name string, payload []byte) error {
+	_, password := split(t.Code)
 	reply, secret, err := answer(password, curve, hello.Bytes)
 	if err != nil {
 		return faultf(Protocol, "%w", err)
@@ -130,16 +132,10 @@ func (t Transfer) give(ctx context.Context, l *link, hello message, name string,
 	if err := l.send(nil, message{Type: typePAKE, Bytes: reply, Bytes2: salt}); err != nil {
 		return err
 	}
-	addresses, err := l.contentAddresses()
+	links, err := way.links()
 	if err != nil {
 		return err
 	}
-	content, err := dial(ctx, addresses[0], t.password(), contentRoom(room, 0)) // one is enough
-	if err != nil {
-		return err
-	}
-	defer content.Close()
-	content.SetDeadline(time.Now().Add(t.Limit))
 	// What the two say of their addresses only proves the key: ours is nobody's business.
 	if _, err := l.want(key, typeExternalIP); err != nil {
 		return err
@@ -150,7 +146,7 @@ func (t Transfer) give(ctx context.Context, l *link, hello message, name string,
 	if err := l.offer(key, name, payload); err != nil {
 		return err
 	}
-	if err := writePieces(content, key, payload); err != nil {
+	if err := writePieces(links[0], key, payload); err != nil {
 		return err
 	}
 	return l.closeSender(key)
