@@ -79,12 +79,7 @@ func (m *Mesh) relaysTo(p *peer) []roster.Key {
 	if m.c.Relays == nil || p.member.Hidden() {
 		return nil
 	}
-	var best []*peer
-	for _, o := range m.peers {
-		if o.member.Mesh.Relay != "" && !o.member.Hidden() {
-			best = append(best, o)
-		}
-	}
+	best := slices.Clone(m.relayers)
 	rank := func(o *peer) time.Duration {
 		switch {
 		case o == p:

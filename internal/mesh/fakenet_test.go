@@ -24,7 +24,8 @@ type internet struct {
 	at    map[netip.AddrPort]*fakeTunnel
 	hops  map[netip.AddrPort]*shim        // sockets of relays
 	blind func(from, to *fakeTunnel) bool // UDP from one host to another is swallowed
-	mtu   func(from, to *fakeTunnel) int  // inner packets that are larger are swallowed; nil: none are
+
+	largest atomic.Int64 // inner packets that are larger are swallowed; 0: none are
 
 	control    atomic.Uint64 // bytes of control traffic on the wire
 	pings      atomic.Uint64
@@ -296,6 +297,9 @@ func (t *fakeTunnel) emit(o *outgoing) {
 		n.handshakes.Add(1)
 	}
 	n.control.Add(size)
+	if limit := n.largest.Load(); limit != 0 && o.packet.shake == 0 && int64(len(o.packet.data)+headers) > limit {
+		return
+	}
 	time.AfterFunc(n.latency+o.later, func() { n.arrive(o.to, o.packet, t) })
 }
 

@@ -83,7 +83,7 @@ func (m *Mesh) resolveAll() {
 	used := map[string]bool{}
 	for _, p := range m.peers {
 		used[p.member.Mesh.Endpoint] = true
-		if p.path.phase != up || len(m.lookups.known(p.member.Mesh.Endpoint)) == 0 {
+		if p.path.phase != up || len(p.known) == 0 {
 			m.resolve(p, now)
 		}
 	}

@@ -28,8 +28,8 @@ type peer struct {
 	state  tunnel.PeerState // of key, as last seen
 	shook  instant          // when its handshake was seen to change
 	next   nextKey
-	seen   netip.AddrPort // where it sees us
-	home   netip.AddrPort // where the roster says it is, as far as that is known
+	seen   netip.AddrPort   // where it sees us
+	known  []netip.AddrPort // where the roster says it is, as far as that is known
 
 	partner bool // pinged regularly, see choosePartners
 	asks    bucket
@@ -62,7 +62,8 @@ type members struct {
 	others     map[roster.Key]bool // non-hidden members other than us
 	compared   map[roster.Key]bool // those of them we compared rosters with
 	partners   []*peer
-	rotating   bool // somebody announces a next key
+	relayers   []*peer // who relay
+	rotating   bool    // somebody announces a next key
 	setAgainAt instant
 }
 
@@ -132,6 +133,7 @@ func (m *Mesh) replacePeers(wanted map[roster.Key]*roster.Member) {
 	}
 	now := m.now()
 	clear(m.byKey)
+	m.relayers = nil
 	m.rotating = false
 	for id, member := range wanted {
 		key, next := tunnel.Key(member.Mesh.Key), tunnel.Key(member.Mesh.Next)
@@ -148,6 +150,9 @@ func (m *Mesh) replacePeers(wanted map[roster.Key]*roster.Member) {
 		p.member = member
 		p.path.active = m.active(member)
 		m.locate(p)
+		if member.Mesh.Relay != "" && !member.Hidden() {
+			m.relayers = append(m.relayers, p)
+		}
 		m.byKey[key] = p
 		if !next.IsZero() {
 			m.byKey[next] = p
@@ -168,10 +173,15 @@ func (m *Mesh) newPeer(member *roster.Member, now instant) *peer {
 
 // locate takes over what is known of where the roster says a peer is.
 func (m *Mesh) locate(p *peer) {
-	p.home = netip.AddrPort{}
-	if known := m.lookups.known(p.member.Mesh.Endpoint); len(known) > 0 {
-		p.home = known[0]
+	p.known = m.lookups.known(p.member.Mesh.Endpoint)
+}
+
+// home returns the first address of those, if there is one.
+func (p *peer) home() netip.AddrPort {
+	if len(p.known) == 0 {
+		return netip.AddrPort{}
 	}
+	return p.known[0]
 }
 
 // active reports whether it is on us to repair the path to a member: on the hidden one of two, else on the one with the
@@ -202,7 +212,7 @@ func (m *Mesh) setPeers() {
 		want = append(want, tunnel.Peer{Key: p.key, Address: p.addr, Endpoint: at, Keepalive: alive})
 		for _, k := range []roster.Key{p.member.Mesh.Key, p.member.Mesh.Next} {
 			if k := tunnel.Key(k); !k.IsZero() && k != p.key {
-				want = append(want, tunnel.Peer{Key: k, Endpoint: p.home})
+				want = append(want, tunnel.Peer{Key: k, Endpoint: p.home()})
 			}
 		}
 	}

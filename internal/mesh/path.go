@@ -132,6 +132,7 @@ type relaying struct {
 	via     roster.Key
 	addr    netip.AddrPort // valid while open
 	opening bool
+	awaited bool // its turn has come
 	asked   instant
 }
 
@@ -222,8 +223,10 @@ func (p *path) pinged(now instant) {
 // is advanced.
 func (p *path) look(now, before instant, endpoint netip.AddrPort, advanced bool) {
 	switch {
-	case advanced && p.pings:
+	case advanced && p.pings && p.heard:
 		p.hear(before)
+	case advanced && p.pings:
+		p.hear(now)
 	case advanced:
 		if p.phase != up {
 			p.beats = 0 // it does not ping us every second
@@ -232,6 +235,9 @@ func (p *path) look(now, before instant, endpoint netip.AddrPort, advanced bool)
 		p.rise(now, "its packets come in")
 	}
 	form, via := p.form()
+	if advanced && endpoint != p.endpoint {
+		p.oneWay = 0 // it is heard from elsewhere, and gets time to answer there
+	}
 	p.endpoint = endpoint
 	if p.probe.until != 0 || p.phase != up {
 		return
@@ -263,7 +269,7 @@ func (p *path) rise(now instant, why string) {
 // fall makes a path that was up a dead one.
 func (p *path) fall(now instant, why string) {
 	before, via := p.form()
-	p.phase, p.turn, p.nextTry = down, turnReset, now
+	p.phase, p.turn, p.lastTry, p.nextTry = down, turnReset, now, now
 	if before == api.PathDirect && now-p.since >= steady {
 		p.probe.count = 0
 	}
@@ -397,17 +403,18 @@ func (p *path) hint(now instant, to netip.AddrPort) []deed {
 
 // relayOpened tells where the relay's end on this host is.
 func (p *path) relayOpened(now instant, via roster.Key, at netip.AddrPort) {
-	p.relay.opening = false
-	p.relay.via, p.relay.addr = via, at
-	if p.phase != up && p.turn >= turnCycle {
+	awaited := p.relay.awaited
+	p.relay = relaying{via: via, addr: at, asked: p.relay.asked}
+	if p.phase != up && awaited {
 		p.nextTry = min(p.nextTry, max(now, p.lastTry+p.wait()/4))
 	}
 }
 
 // relayFailed tells that the relay that was asked for cannot be had.
 func (p *path) relayFailed(now instant) {
-	p.relay.opening = false
-	if p.phase != up && p.turn >= turnCycle {
+	awaited := p.relay.awaited
+	p.relay.opening, p.relay.awaited = false, false
+	if p.phase != up && awaited {
 		p.turn++
 		p.nextTry = min(p.nextTry, max(now, p.lastTry+p.wait()/4))
 	}

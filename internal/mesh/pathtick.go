@@ -213,8 +213,10 @@ func (p *path) cycle(now instant, w world) []deed {
 		return p.direct(now, p.relay.addr)
 	}
 	deeds := p.wantRelay(now, via)
+	p.relay.awaited = true
 	if now-p.relay.asked >= relayPause {
 		p.turn++
+		p.relay.awaited = false
 	}
 	p.lastTry, p.nextTry = now, now+p.wait()
 	return append(deeds, p.ask(now, false))
@@ -275,7 +277,7 @@ func (p *path) leaveRelay(now instant, w world) []deed {
 			p.planProbe(now)
 			return nil
 		}
-		to := direct[(p.probe.count-1)%len(direct)]
+		to := direct[(p.probe.count+len(direct)-1)%len(direct)] // the best one first
 		p.probe.to, p.probe.until = to, now+probePause
 		p.endpoint = to
 		return []deed{{kind: aim, to: to}, p.ask(now, true)}
@@ -299,7 +301,7 @@ func (p *path) settle(now instant) []deed {
 		p.endpoint = p.probe.to
 		deeds = append(deeds, deed{kind: aim, to: p.probe.to}, p.ask(now, false))
 	}
-	p.relay.addr = netip.AddrPort{}
+	p.relay = relaying{}
 	p.note(now, before, via, "a ping came back on the direct path")
 	return append(deeds, deed{kind: closeRelay})
 }

@@ -18,7 +18,9 @@ const (
 	rotatePace   = 500 * time.Millisecond // the same while keys are changed
 	firstPace    = 30 * time.Millisecond  // between first pings to peers that are no partners
 	tryPace      = 60 * time.Millisecond  // between tries to reach peers that are no partners
+	manyTryPace  = 250 * time.Millisecond // the same where there are many peers
 	againPace    = 15 * time.Millisecond  // the same when one of many lost came back
+	maxTryPause  = 30 * time.Second
 	spread       = 200 * time.Millisecond // news go out within
 	manyPeers    = 64
 	extras       = 2 // random others are pinged each round
@@ -171,13 +173,24 @@ func (m *Mesh) attend(p *peer, now instant) {
 	was := p.path.phase
 	tried := p.path.lastTry
 	m.do(p, now, p.path.tick(now, m.world(p)))
-	if p.path.phase != up && p.path.lastTry != tried && !p.partner { // many that are lost share one pace
-		p.path.nextTry = max(p.path.nextTry, now+time.Duration(m.lost)*tryPace*time.Duration(75+m.rnd.IntN(50))/100)
+	if p.path.phase != up && p.path.lastTry != tried && !p.partner {
+		p.path.nextTry = max(p.path.nextTry, now+m.tryPause(p))
 	}
 	if was == up && p.path.phase == down {
 		m.fell(p)
 	}
 	m.probeSize(p, now)
+}
+
+// tryPause returns how long a peer that is no partner waits for its next try: those that are lost share one pace, but
+// for the first tries. Where they are many, the first that comes back makes us try all others.
+func (m *Mesh) tryPause(p *peer) time.Duration {
+	pace := tryPace
+	if len(m.peers) > manyPeers {
+		pace = manyTryPace
+	}
+	pause := min(time.Duration(m.lost)*pace, time.Duration(p.path.turn)*passivePace, maxTryPause)
+	return pause * time.Duration(75+m.rnd.IntN(50)) / 100
 }
 
 // pingOthers pings some peers that are no partners, so that news get around among many.

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -21,11 +22,12 @@ type sizing struct {
 	next    instant // 0: as soon as the path is up
 	tries   int
 	pending []sizeProbe
-	until   instant // of the try that is under way
-	best    int     // the largest that was answered in this search
-	packet  int     // what the last search found; 0: nothing yet
-	applied int     // what the tunnel was told
-	bytes   uint64  // received at the last search
+	until   instant        // of the try that is under way
+	best    int            // the largest that was answered in this search
+	at      netip.AddrPort // where the peer was in this search
+	packet  int            // what the last search found; 0: nothing yet
+	applied int            // what the tunnel was told
+	bytes   uint64         // received at the last search
 }
 
 type sizeProbe struct {
@@ -51,6 +53,10 @@ func (s *sizing) due(p *path) instant {
 // the traffic.
 func (m *Mesh) probeSize(p *peer, now instant) {
 	s := &p.size
+	if p.path.phase == up && p.path.probe.until == 0 && p.path.endpoint != s.at {
+		s.restart()
+		s.at = p.path.endpoint
+	}
 	if s.due(&p.path) > now || m.conn == nil {
 		if m.conn == nil && s.due(&p.path) <= now {
 			s.next = now + sizeWait

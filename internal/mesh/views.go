@@ -78,9 +78,6 @@ func (m *Mesh) see(p *peer, s tunnel.PeerState, now, before instant) {
 		p.shook = now
 		advanced = advanced || !s.Handshake.IsZero()
 	}
-	if s.Endpoint != p.state.Endpoint {
-		p.size.restart()
-	}
 	p.state = s
 	was, lost := p.path.phase, now-p.path.since
 	nextBefore := p.path.due(0)
