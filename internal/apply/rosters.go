@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,9 +56,32 @@ func (s *Session) publishTarget(ctx context.Context, side *sideState, want *depl
 			if err := s.pushAll(ctx, side); err != nil {
 				return err
 			}
+			if enrolled, err = s.rotated(ctx, side, target); err != nil {
+				return err
+			}
 		}
 	}
 	return s.pushAll(ctx, side)
+}
+
+// rotated waits until every host uses the mesh key that the roster puts into use, and returns what hosts say then.
+func (s *Session) rotated(ctx context.Context, side *sideState, r *roster.Roster) (map[string]api.Enrolled, error) {
+	for _, h := range side.inventory.Hosts {
+		m, member := r.Member(h.Name)
+		if !member || m.Mesh.Next.IsZero() {
+			continue
+		}
+		err := s.poll(ctx, h, func(st api.HostStatus) error {
+			if e := st.Enrolled; e != nil && !st.Intent.Held && bytes.Equal(e.NextMeshKey, m.Mesh.Key[:]) {
+				return errors.New("it has not changed to its next mesh key yet")
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("change the mesh key of %q: %w", h.Name, err)
+		}
+	}
+	return s.enrolledOf(ctx, side)
 }
 
 // retires says whether a generation takes the consensus key from its holder.
@@ -75,8 +99,8 @@ func leaves(head, target *roster.Roster) bool {
 	return head != nil && head.MeshDriver != "" && target.MeshDriver == ""
 }
 
-// maxGenerations bounds how many generations one change may take: admit, then assign.
-const maxGenerations = 3
+// maxGenerations bounds how many generations one change may take: admit, then assign; a mesh key takes three.
+const maxGenerations = 5
 
 func (s *Session) genesisHash() (roster.Hash, error) {
 	sum, err := hash(s.Dir.Genesis() + "/genesis.json")

@@ -105,7 +105,7 @@ func TestMeshChangesItsDriver(t *testing.T) {
 	}
 }
 
-// A next key is announced, then put into use; the host changes to it when it hears of that.
+// A next key is announced, then put into use beside the old one, which goes once the host has changed.
 func TestMeshKeyRotates(t *testing.T) {
 	s := up(t)
 	v := s.hosts[1]["s1"]
@@ -119,7 +119,7 @@ func TestMeshKeyRotates(t *testing.T) {
 		return m.Mesh
 	}
 	before := s.logs[1].State().Head.Generation
-	if m := set(func(e *api.Enrolled) { e.NextMeshKey = next }); m.Key != roster.Key(next) || !m.Next.IsZero() {
+	if m := set(func(e *api.Enrolled) { e.NextMeshKey = next }); m.Key != roster.Key(next) || m.Next != roster.Key(first) {
 		t.Errorf("put into use: %+v", m)
 	}
 	var announced bool

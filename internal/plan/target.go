@@ -93,23 +93,29 @@ func put(r *roster.Roster, h deployment.Host, e api.Enrolled) {
 	m.Mesh.TLS, m.Mesh.Endpoint, m.Mesh.Relay = roster.Key(e.MeshTLS), meshEndpoint(h), h.Listen.Relay
 }
 
-// rotated is a member's mesh key and the next one. A next key is announced in one generation, which everybody has
-// acknowledged before another one puts it into use; the host changes to it then.
-func rotated(was roster.Mesh, e api.Enrolled) (key, next roster.Key) {
+// rotated is a member's mesh key and the other one with which it may shake hands. A change takes three generations: the
+// next key is announced beside the one in use; it is put into use beside the old one, so that the host still reaches
+// others should it be the last to hear of it; and once the host uses it, the old one goes. Everybody acknowledges the
+// first before the second is made.
+func rotated(was roster.Mesh, e api.Enrolled) (key, other roster.Key) {
+	uses := roster.Key(e.MeshKey)
 	if was.Key.IsZero() {
-		return roster.Key(e.MeshKey), roster.Key{}
+		return uses, roster.Key{}
 	}
 	if len(e.NextMeshKey) != len(roster.Key{}) {
+		if uses == was.Next {
+			return uses, was.Key
+		}
 		return was.Key, roster.Key{}
 	}
-	next = roster.Key(e.NextMeshKey)
-	switch next {
+	switch next := roster.Key(e.NextMeshKey); next {
 	case was.Key: // the host has not changed to it yet
-		return was.Key, roster.Key{}
+		return was.Key, was.Next
 	case was.Next:
-		return next, roster.Key{}
+		return next, was.Key
+	default:
+		return was.Key, next
 	}
-	return was.Key, next
 }
 
 // meshEndpoint is where members reach a host's tunnel; empty for a host that dials out only.

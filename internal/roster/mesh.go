@@ -15,7 +15,8 @@ const (
 // keeps it when its key changes.
 type Mesh struct {
 	Key Key `json:"key,omitzero"` // X25519 public key of its tunnel; zero: not in the mesh
-	// Next is the tunnel key that it changes to; both may shake hands as long as it is set.
+	// Next is another tunnel key with which it may shake hands: the one that it changes to or has just changed from. The
+	// one that shook hands last is the one in use.
 	Next Key `json:"next,omitzero"`
 	// TLS is the Ed25519 key that it shows to relays, and shows as a relay.
 	TLS Key `json:"tls,omitzero"`
