@@ -14,6 +14,8 @@ const (
 const (
 	ChainPractice = "practice"  // chain: the built-in practice network
 	ProviderLocal = "local"     // provider: this computer
+	// ProviderInvite, of a sentry: a host that somebody else made and that enrols itself with a code.
+	ProviderInvite = "invite"
 	PolicyAsk     = "ask"       // upgrades.policy: a person agrees to each upgrade
 	MeshWireGuard = "wireguard" // mesh.driver: WireGuard, in the kernel or in user space
 )
@@ -57,11 +59,16 @@ type Validator struct {
 // Sentry is a node that stands between the world and the validator.
 type Sentry struct {
 	Name string
+	// Provider is empty for the deployment's own, or ProviderInvite.
+	Provider string
 	// Relay: it relays the mesh's packets for members whose UDP is blocked, on a TCP port of its own.
 	Relay bool
 	// PrivatePeers are nodes of other operators, id@host:port, that it keeps a link to and tells nobody about.
 	PrivatePeers []string
 }
+
+// Invited reports whether s is on a host that enrols itself with a code.
+func (s Sentry) Invited() bool { return s.Provider == ProviderInvite }
 
 // Mesh is the encrypted network between our own hosts.
 type Mesh struct {

@@ -135,6 +135,14 @@ func TestParse(t *testing.T) {
 		{"tab in comment", header + "#\tx\n", Practice("demo")},
 		{"full", header + "validator: {count: 1}\nsentries:\n- name: s1\n- name: w1\n- name: on\n" +
 			"upgrades:\n  policy: ask\npractice: {validators: 7, block_time: 1500ms}\n", full},
+		{
+			"invited", header + "sentries: [{name: s1, provider: local}, {name: s2, provider: invite}]\n",
+			func() Deployment {
+				d := Practice("demo")
+				d.Sentries[1].Provider = ProviderInvite
+				return d
+			}(),
+		},
 		{"one sentry", header + "sentries: [{name: s1}]\n", one},
 		{"yes is text", strings.Replace(header, "demo", "yes", 1), yes},
 		{"empty practice", header + "practice: {}\nvalidator: {}\nupgrades: {}\n", Practice("demo")},
@@ -238,6 +246,9 @@ func deployments() *rapid.Generator[Deployment] {
 		d.Sentries = nil
 		for _, s := range rapid.SliceOfNDistinct(host, 1, 50, rapid.ID).Draw(t, "sentries") {
 			sentry := Sentry{Name: s, Relay: rapid.Bool().Draw(t, "relay")}
+			if len(d.Sentries) > 0 && !sentry.Relay && rapid.Bool().Draw(t, "invited") {
+				sentry.Provider = ProviderInvite
+			}
 			for _, id := range rapid.SliceOfNDistinct(rapid.StringMatching(`[0-9a-f]{40}`), 0, 3, rapid.ID).Draw(t, "peers") {
 				sentry.PrivatePeers = append(sentry.PrivatePeers, id+"@"+rapid.SampledFrom([]string{"192.0.2.1:26656", "a.example.org:1", "[2001:db8::1]:65535"}).Draw(t, "at"))
 			}

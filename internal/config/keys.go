@@ -79,12 +79,13 @@ var validatorKeys = []key[Validator]{
 var sentryKeys = []key[Sentry]{
 	field("name", "Name of the sentry and of its host.", except(nameRule, ValidatorHost, "world", "operator"),
 		func(s *Sentry) *string { return &s.Name }).must(),
+	field("provider", "Who supplies its host: local is this computer; invite is a host that enrols itself with a code of 'pressenter invite'.",
+		sentryProvider(), func(s *Sentry) *string { return &s.Provider }).defaultsTo(ProviderLocal),
 	field("relay", "Whether it relays the mesh's packets, which it cannot read, for members whose UDP is blocked; it opens one more TCP port.",
 		yes(), func(s *Sentry) *bool { return &s.Relay }).defaultsTo(false),
 	field("private_peers", "Nodes of other operators, id@host:port, that it keeps a link to and tells nobody about.",
 		distinct(many(peerRule(), 0, 16, "")),
 		func(s *Sentry) *[]string { return &s.PrivatePeers }),
-	later[Sentry]("provider", "the hosts are on one computer"),
 	later[Sentry]("region", "the hosts are on one computer"),
 	later[Sentry]("size", "the hosts are on one computer"),
 	later[Sentry]("sidecars", "each host runs its node only"),
@@ -155,8 +156,52 @@ func chainRule() rule[Chain] {
 
 // sentriesRule is a list of sentries, each of which can also be told apart by its name.
 func sentriesRule() rule[[]Sentry] {
-	return named(many(block(Sentry{}, sentryKeys), 1, maxSentries,
+	r := named(many(sentryRule(), 1, maxSentries,
 		"must have at least one: without a sentry the validator would face the world itself"), "sentry")
+	read := r.read
+	r.read = func(w *walk, path string, n node) []Sentry {
+		ss := read(w, path, n)
+		if len(ss) > 0 && !slices.ContainsFunc(ss, func(s Sentry) bool { return !s.Invited() }) {
+			w.report(n.at, path, "all are invited: until one has joined the validator would be cut off", "add a sentry of provider local")
+		}
+		return ss
+	}
+	return r
+}
+
+// sentryRule is one sentry.
+func sentryRule() rule[Sentry] {
+	r := block(Sentry{}, sentryKeys)
+	read := r.read
+	r.read = func(w *walk, path string, n node) Sentry {
+		s := read(w, path, n)
+		for _, p := range n.pairs {
+			if p.key == "relay" && s.Relay && s.Invited() {
+				w.report(p.at, join(path, p.key), "an invited host says itself whether it relays", "remove it, and give 'pressenter join' --mesh-relay there")
+			}
+		}
+		return s
+	}
+	return r
+}
+
+// sentryProvider is empty where nothing but the default is said.
+func sentryProvider() rule[string] {
+	return rule[string]{schema: schema{"enum": []string{ProviderLocal, ProviderInvite}}, read: func(w *walk, path string, n node) string {
+		switch {
+		case n.kind != text:
+			w.expected(path, n, text, "")
+		case n.text == ProviderLocal:
+			return ""
+		case n.text != ProviderInvite:
+			message, suggestion := otherProvider(n.text)
+			if _, ok := nearest(n.text, []string{ProviderInvite}); ok {
+				suggestion = fmt.Sprintf("did you mean %q?", ProviderInvite)
+			}
+			w.report(n.at, path, message, suggestion)
+		}
+		return n.text
+	}}
 }
 
 // named is a list of things of which no two have the same name.
@@ -211,6 +256,9 @@ var laterProviders = []string{"ssh", "hetzner", "digitalocean", "vultr", "openst
 func otherProvider(got string) (string, string) {
 	if slices.Contains(laterProviders, got) {
 		return fmt.Sprintf("provider %q is not implemented in this version", got), "use provider: " + ProviderLocal
+	}
+	if got == ProviderInvite {
+		return fmt.Sprintf("provider %q is of single sentries", got), "use provider: " + ProviderLocal
 	}
 	suggestion := "use provider: " + ProviderLocal
 	if like, ok := nearest(got, append([]string{ProviderLocal}, laterProviders...)); ok {

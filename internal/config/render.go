@@ -65,11 +65,14 @@ func renderSentries(b *bytes.Buffer, sentries []Sentry) {
 	}
 	b.WriteString("sentries:\n")
 	for _, s := range sentries {
-		if !s.Relay && len(s.PrivatePeers) == 0 {
+		if s.Provider == "" && !s.Relay && len(s.PrivatePeers) == 0 {
 			fmt.Fprintf(b, "  - {name: %s}\n", scalar(s.Name))
 			continue
 		}
 		fmt.Fprintf(b, "  - name: %s\n", scalar(s.Name))
+		if s.Provider != "" {
+			fmt.Fprintf(b, "    provider: %s\n", scalar(s.Provider))
+		}
 		if s.Relay {
 			b.WriteString("    relay: true\n")
 		}

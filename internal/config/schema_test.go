@@ -68,6 +68,7 @@ func TestSchemaAgrees(t *testing.T) {
 		"explicit-key", "block-text", "folded-text", "key-twice", "key-three-times", "unknown-twice", "sentry-key-twice",
 		"chain-key-twice", "validator-count-float", "validator-count-hex", "validator-count-octal",
 		"practice-block-time-short", "practice-block-time-long", "practice-block-time-huge",
+		"sentry-invited-relay", "sentries-all-invited",
 	}
 	compared := 0
 	names, inputs := refusals(t)

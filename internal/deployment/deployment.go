@@ -62,6 +62,14 @@ type Inventory struct {
 	Hosts      []Host `json:"hosts"`
 	// Devices are stock WireGuard devices in the mesh. They are of the config alone.
 	Devices []Device `json:"-"`
+	// Invited are sentries on hosts that enrol themselves with a code. Where they are only the roster knows.
+	Invited []Invited `json:"-"`
+}
+
+// Invited is a sentry on a host that enrols itself.
+type Invited struct {
+	Name         string
+	PrivatePeers []string // id@host:port, as of a Host
 }
 
 // Device is a stock WireGuard in the mesh.
@@ -97,6 +105,16 @@ func (i Inventory) Host(name string) (Host, bool) {
 		}
 	}
 	return Host{}, false
+}
+
+// InvitedHost returns the invited sentry of that name.
+func (i Inventory) InvitedHost(name string) (Invited, bool) {
+	for _, h := range i.Invited {
+		if h.Name == name {
+			return h, true
+		}
+	}
+	return Invited{}, false
 }
 
 // Put adds or replaces a host, by name.

@@ -96,6 +96,7 @@ func Make(want Want, have Observed) (Plan, error) {
 		b.note("%s", vpncloud.Discloses)
 	}
 	b.await(sides[1])
+	b.waiting()
 	slices.Sort(b.plan.Notes)
 	return b.plan, nil
 }

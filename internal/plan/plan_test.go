@@ -229,7 +229,7 @@ func TestProperty(t *testing.T) {
 		s := newSim(config.Practice("hub"))
 		m := &machine{s: s}
 		t.Repeat(map[string]func(*rapid.T){
-			"configure": m.configure, "apply": m.apply, "apply again": m.apply, "kill agent": m.kill, "stop": m.stop, "start": m.start, "": m.check,
+			"configure": m.configure, "apply": m.apply, "apply again": m.apply, "kill agent": m.kill, "stop": m.stop, "start": m.start, "join": m.join, "": m.check,
 		})
 		m.start(t)
 		m.settle(t)
@@ -244,6 +244,9 @@ func (m *machine) configure(t *rapid.T) {
 	c.Sentries = nil
 	for _, n := range names {
 		c.Sentries = append(c.Sentries, config.Sentry{Name: n})
+	}
+	if rapid.Bool().Draw(t, "guest") {
+		c.Sentries = append(c.Sentries, config.Sentry{Name: guest, Provider: config.ProviderInvite})
 	}
 	m.s.config = c
 }
@@ -332,6 +335,9 @@ func (m *machine) checkPlan(t *rapid.T, p Plan, w Want, o Observed) {
 				restarted = restarted || st.Role == string(roster.RoleValidator)
 			case PublishRoster:
 				for _, c := range st.Changes {
+					if _, invited := inventory.InvitedHost(guest); invited && c == "tombstones "+guest {
+						t.Fatalf("an invited host leaves the roster:\n%s", words(p, nil))
+					}
 					for _, h := range inventory.Hosts {
 						if c == "tombstones "+h.Name {
 							t.Fatalf("a wanted host leaves the roster:\n%s", words(p, nil))
@@ -369,7 +375,8 @@ func (m *machine) settle(t *rapid.T) {
 	if !m.s.signs(m.s.hosts[1]["validator"]) {
 		t.Fatalf("it does not sign in the end")
 	}
-	if len(m.s.hosts[1]) != 1+len(final.Sentries) {
+	ours := slices.DeleteFunc(slices.Clone(final.Sentries), config.Sentry.Invited)
+	if len(m.s.hosts[1]) != 1+len(ours) {
 		t.Fatalf("hosts are left over: %v", sortedNames(m.s.hosts[1]))
 	}
 }

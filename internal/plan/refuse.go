@@ -22,6 +22,9 @@ func refuse(want Want, have Observed) error {
 	if have.Own.Head == nil {
 		return nil
 	}
+	if err := mixed(want, have); err != nil {
+		return err
+	}
 	survives := false
 	for _, m := range have.Own.Head.Members {
 		h, wanted := want.Own.Host(m.Name)

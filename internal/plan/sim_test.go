@@ -30,6 +30,7 @@ type sim struct {
 	staged, prepared bool
 	genesis          string
 	replaceLost      bool
+	guest            ed25519.PublicKey // who joined last, in the property test
 }
 
 type simHost struct {

@@ -33,6 +33,10 @@ func Target(want deployment.Inventory, chain roster.Chain, head *roster.Roster, 
 			}
 			continue
 		}
+		if invited, ok := want.InvitedHost(m.Name); ok && m.Role == roster.RoleSentry {
+			keepInvited(r, head, m, invited)
+			continue
+		}
 		if !wanted || h.Role != m.Role || replaced {
 			r.Remove(m.Name)
 		}
@@ -52,6 +56,7 @@ func Target(want deployment.Inventory, chain roster.Chain, head *roster.Roster, 
 		}
 	}
 	assign(r, want, head, enrolled)
+	restartInvited(r, head, want)
 	if head != nil && same(head, r) {
 		return nil
 	}

@@ -107,6 +107,10 @@ func Resolve(c config.Deployment, f Facts) (Want, error) {
 	}
 	r.add(&w.Own, f.Own, f.Dir, config.ValidatorHost, roster.RoleValidator)
 	for _, s := range c.Sentries {
+		if s.Invited() {
+			w.Own.Invited = append(w.Own.Invited, deployment.Invited{Name: s.Name, PrivatePeers: slices.Clone(s.PrivatePeers)})
+			continue
+		}
 		r.add(&w.Own, f.Own, f.Dir, s.Name, roster.RoleSentry)
 		r.sentry(&w.Own, s)
 	}
