@@ -110,8 +110,8 @@ func (m *Mesh) answered(p *peer, msg message, now instant) {
 		m.plan(p)
 		return
 	}
-	if p.path.phase != up || p.path.probe.until != 0 {
-		m.look(now)
+	if p.path.relay.addr.IsValid() || p.path.phase != up && len(m.peers) <= manyPeers {
+		m.look(now) // which way did it come
 	}
 	w := m.world(p)
 	was, lost := p.path.phase, now-p.path.since

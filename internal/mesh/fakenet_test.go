@@ -221,8 +221,7 @@ func (t *fakeTunnel) keepalives() {
 	var due []*fakePeer
 	t.mu.Lock()
 	for _, p := range t.peers {
-		if p.session != 0 && p.Keepalive > 0 && now.Sub(p.keptAt) >= 25*time.Second {
-			p.keptAt = now
+		if p.session != 0 && now.Sub(p.keptAt) >= hiddenKeepalive {
 			due = append(due, p)
 		}
 	}
@@ -234,7 +233,7 @@ func (t *fakeTunnel) keepalives() {
 	defer t.net.mu.RUnlock()
 	for _, p := range due {
 		t.mu.Lock()
-		session, prev, endpoint, key := p.session, p.prev, p.state.Endpoint, t.key
+		session, prev, endpoint, key, last := p.session, p.prev, p.state.Endpoint, t.key, p.keptAt
 		t.mu.Unlock()
 		o := t.net.at[endpoint]
 		if o == nil || o == t || o.down.Load() || t.net.blind(o, t) {
@@ -242,11 +241,13 @@ func (t *fakeTunnel) keepalives() {
 		}
 		o.mu.Lock()
 		q := o.peers[key]
-		same := q != nil && q.session != 0 && (q.session == session || q.session == prev) && q.state.Endpoint == t.underlay
+		came := q != nil && q.session != 0 && (q.session == session || q.session == prev) && q.state.Endpoint == t.underlay &&
+			q.Keepalive > 0 && now.Sub(last) >= q.Keepalive
 		o.mu.Unlock()
-		if same {
+		if came {
 			t.mu.Lock()
 			p.state.Received += 32
+			p.keptAt = now
 			t.mu.Unlock()
 		}
 	}
@@ -470,7 +471,7 @@ type fakeDatagram struct {
 func (t *fakeTunnel) ListenUDP(uint16) (net.PacketConn, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.udp = &fakeUDP{t: t, in: make(chan fakeDatagram, 4096), closed: make(chan struct{})}
+	t.udp = &fakeUDP{t: t, in: make(chan fakeDatagram, 256), closed: make(chan struct{})}
 	return t.udp, nil
 }
 

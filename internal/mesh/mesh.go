@@ -161,13 +161,17 @@ func (m *Mesh) RosterChanged() {
 }
 
 // UnderlayChanged is to be called when addresses or routes of this host have changed. Everybody is pinged at once, so
-// that they learn where we are now.
+// that they learn where we are now; who must not be pinged gets a pong that it did not ask for, which it ignores, but
+// which tells its tunnel the same.
 func (m *Mesh) UnderlayChanged() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := m.now()
 	for _, p := range m.peers {
 		p.path.suspect(now)
+		if !p.path.pings {
+			m.send(p, m.message(pong, 0).encode())
+		}
 		m.plan(p)
 	}
 	m.wake()

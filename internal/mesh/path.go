@@ -96,6 +96,7 @@ type path struct {
 	beats   int     // pings from the peer in a row that came about every second
 	asked   instant // the last ping from the peer
 	oneWay  int     // pings in a row without a pong while packets came in
+	chance  instant // pings before do not count for that
 
 	waiting   []sentPing
 	misses    int
@@ -196,8 +197,8 @@ func (p *path) wait() time.Duration { return min(max(patience, 3*p.rtt), maxPati
 // hear takes note of a sign of life at a moment that is not after now.
 func (p *path) hear(at instant) {
 	if at > p.heardAt || !p.heard {
-		if at-p.heardAt > passivePace {
-			p.oneWay = 0 // it was gone, and gets time to answer
+		if !p.heard || at-p.heardAt > passivePace {
+			p.oneWay, p.chance = 0, at // it was gone, and gets time to answer
 		}
 		p.heardAt, p.heard = max(at, p.heardAt), true
 	}
@@ -236,7 +237,7 @@ func (p *path) look(now, before instant, endpoint netip.AddrPort, advanced bool)
 	}
 	form, via := p.form()
 	if advanced && endpoint != p.endpoint {
-		p.oneWay = 0 // it is heard from elsewhere, and gets time to answer there
+		p.oneWay, p.chance = 0, now // it is heard from elsewhere, and gets time to answer there
 	}
 	p.endpoint = endpoint
 	if p.probe.until != 0 || p.phase != up {
@@ -360,6 +361,9 @@ func (p *path) loss() float64 {
 // a pong comes.
 func (p *path) suspect(now instant) {
 	p.nextPing = now
+	if n := len(p.waiting); n > 0 { // changes come in groups
+		p.nextPing = max(now, p.waiting[n-1].at+patience/4)
+	}
 	if p.phase != up {
 		p.nextTry, p.turn = now, turnReset
 	}

@@ -288,6 +288,7 @@ func TestRoamedEndpointIsKept(t *testing.T) {
 					streak = 0
 				}
 				b.endpoint, b.got, heardAt = from, true, b.now
+				t.Logf("%s: heard from %s", b.now, from)
 			case 1:
 				if len(b.asked) > 0 && rapid.Bool().Draw(t, "answered") {
 					b.w.endpoint = b.endpoint
@@ -304,10 +305,11 @@ func TestRoamedEndpointIsKept(t *testing.T) {
 				}
 				b.look()
 				was, to := b.endpoint, rapid.SampledFrom(places).Draw(t, "hint")
-				b.do(b.hint(b.now, to))
+				did := b.do(b.hint(b.now, to))
 				if b.endpoint != was && heardAt > lastTry && streak < oneWayAfter && b.phase == down {
 					t.Fatalf("a hint turned away from %s", was)
 				}
+				streak += strings.Count(did, "ping")
 				lastTry = b.lastTry
 			default:
 				relayed, was, at, tried := b.relayed() || b.probe.until != 0 || b.probe.settled != 0, b.endpoint, b.now, lastTry
@@ -315,6 +317,7 @@ func TestRoamedEndpointIsKept(t *testing.T) {
 					streak = 0 // the step sees it
 				}
 				did := b.step()
+				t.Logf("%s: %q, phase %d, %d unanswered here, %d as we see it, at %s", b.now, did, b.phase, b.oneWay, streak, b.endpoint)
 				if strings.Contains(did, "open") && rapid.Bool().Draw(t, "opens") {
 					b.relayOpened(b.now, relay1, shimAt)
 				}

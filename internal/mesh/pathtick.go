@@ -109,7 +109,9 @@ func (p *path) expire(now instant) {
 			p.firstMiss = s.at
 		}
 		p.misses++
-		p.oneWay++
+		if s.at > p.chance {
+			p.oneWay++
+		}
 		p.nextPing = now // once a second from now on
 	}
 	p.waiting = slices.DeleteFunc(p.waiting, func(s sentPing) bool { return now-s.at > 10*time.Second })
@@ -152,8 +154,10 @@ func (p *path) try(now instant, w world) []deed {
 		return []deed{{kind: reset}}
 	}
 	if p.turn == turnAsk || p.heardLately() {
-		p.turn = max(p.turn, turnReset)
-		p.lastTry, p.nextTry = now, now+p.wait()
+		if p.turn > turnAsk { // nobody looked at the tunnel for the first one
+			p.lastTry = now
+		}
+		p.turn, p.nextTry = max(p.turn, turnReset), now+p.wait()
 		if !p.active {
 			p.nextTry = now + passivePace
 		}

@@ -242,15 +242,20 @@ func (l *lab) describe() string {
 			s += h.name + " is off\n"
 			continue
 		}
-		st := h.Status()
 		if len(l.hosts) > 8 {
-			for _, p := range st.Peers {
-				if p.Path == api.PathDown && l.hosts[p.Name] != nil && l.hosts[p.Name].stop != nil && len(s) < 4000 {
-					s += fmt.Sprintf("%s → %s at %s: %s; %v\n", h.name, p.Name, p.Endpoint, p.Why, p.History)
+			h.mu.Lock()
+			for _, p := range h.peers {
+				if o := l.hosts[p.member.Name]; o != nil && o.stop != nil && p.path.phase != up && len(s) < 4000 {
+					s += fmt.Sprintf("%s → %s: %s; partner %v, active %v, heard %s ago, due in %s, %d are lost; %v\n", h.name, o.name, h.why(p, h.now()),
+						p.partner, p.path.active, h.now()-p.path.heardAt, p.due-h.now(), h.lost, p.path.history)
+					a, b := h.tunnel.peers[o.tunnel.key], o.tunnel.peers[h.tunnel.key]
+					s += fmt.Sprintf("    %+v\n    %+v\n", a, b)
 				}
 			}
+			h.mu.Unlock()
 			continue
 		}
+		st := h.Status()
 		s += fmt.Sprintf("%s: generation %d fork %v learned %v %v\n", h.name, st.Generation, st.Fork, st.Learned, st.Notes)
 		for _, p := range st.Peers {
 			s += fmt.Sprintf("  %s %s %s at %s: %s; %v\n", p.Name, p.Path, p.Via, p.Endpoint, p.Why, p.History)
