@@ -118,8 +118,7 @@ func (k *keeper) enroll(r *http.Request, req api.EnrollRequest) (api.Enrolled, e
 	known := k.host
 	k.mu.Unlock()
 	if known != nil {
-		if known.Enrollment.Name != req.Name || known.Enrollment.Role != req.Role ||
-			known.Enrollment.Deployment != req.Deployment || known.Enrollment.ChainID != req.ChainID {
+		if !known.is(req) {
 			return api.Enrolled{}, refuse(http.StatusConflict, "conflict",
 				fmt.Errorf("this host is %s %q of chain %q already", known.Enrollment.Role, known.Enrollment.Name, known.Enrollment.ChainID),
 				"remove the host and create it again")

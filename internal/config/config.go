@@ -10,14 +10,13 @@ const (
 	Kind       = "Deployment"
 )
 
-// Values of the keys that have only one in this version.
+// Values of keys that have one or two in this version.
 const (
-	ChainPractice = "practice"  // chain: the built-in practice network
-	ProviderLocal = "local"     // provider: this computer
-	// ProviderInvite, of a sentry: a host that somebody else made and that enrols itself with a code.
-	ProviderInvite = "invite"
-	PolicyAsk     = "ask"       // upgrades.policy: a person agrees to each upgrade
-	MeshWireGuard = "wireguard" // mesh.driver: WireGuard, in the kernel or in user space
+	ChainPractice  = "practice"  // chain: the built-in practice network
+	ProviderLocal  = "local"     // provider: this computer
+	ProviderInvite = "invite"    // sentries[].provider: a host that enrols itself with a code
+	PolicyAsk      = "ask"       // upgrades.policy: a person agrees to each upgrade
+	MeshWireGuard  = "wireguard" // mesh.driver: WireGuard, in the kernel or in user space
 )
 
 // ValidatorHost is the name of the validator's host.

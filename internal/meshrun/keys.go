@@ -56,6 +56,20 @@ func BearKeys(dir, driver string) (Keys, error) {
 	return k, err
 }
 
+// PrivateKeys returns the private keys that BearKeys made for a driver, for a host that proves that it holds them: the
+// tunnel's, which for vpncloud is a seed, and the Ed25519 key for relays. They are not to be kept, told or printed.
+func PrivateKeys(dir, driver string) (tunnel.Key, ed25519.PrivateKey, error) {
+	private, err := readKey(tunnelKey(dir, driver))
+	if err != nil {
+		return tunnel.Key{}, nil, fmt.Errorf("read tunnel key: %w", err)
+	}
+	seed, err := readKey(filepath.Join(dir, Folder, RelayKey))
+	if err != nil {
+		return tunnel.Key{}, nil, fmt.Errorf("read relay key: %w", err)
+	}
+	return private, ed25519.NewKeyFromSeed(seed[:]), nil
+}
+
 // BearNext makes the key that the host in dir changes to, if it has none yet, and returns all public halves.
 func BearNext(dir, driver string) (Keys, error) {
 	if _, err := bear(filepath.Join(dir, Folder, NextKey), born(driver)); err != nil {
