@@ -76,13 +76,35 @@ func (l *lab) heals(limit time.Duration, what string) time.Duration {
 	})
 }
 
+// outage measures until when packets of hosts that are allowed to talk did not get through, from now on, within a limit.
+func (l *lab) outage(limit time.Duration) time.Duration {
+	l.Helper()
+	begin, last := time.Now(), time.Duration(0)
+	for time.Since(begin) < limit {
+		time.Sleep(10 * time.Millisecond)
+		synctest.Wait()
+		for _, h := range l.hosts {
+			for _, o := range l.hosts {
+				if h != o && !o.tunnel.hidden && (h.tunnel.reach(o.tunnel.address) == nil || o.tunnel.reach(h.tunnel.address) == nil) {
+					last = time.Since(begin)
+				}
+			}
+		}
+	}
+	return last
+}
+
 func TestMoverHeals(t *testing.T) {
 	for _, who := range []string{"v0", "s0", "s1", "s2"} {
 		t.Run(who+" knows", func(t *testing.T) {
 			scenario(t, 1, 3, 1, func(t *testing.T, l *lab) {
 				l.hosts[who].tunnel.move(elsewhere(1))
 				l.hosts[who].UnderlayChanged()
-				t.Log("all pairs after", l.heals(6*time.Second, "healed"))
+				took := l.outage(5 * time.Second)
+				if t.Log("packets pass after", took); took > time.Second {
+					t.Errorf("packets were lost for %s", took)
+				}
+				l.heals(6*time.Second, "healed")
 			})
 		})
 		t.Run(who+" does not know", func(t *testing.T) {
@@ -382,16 +404,11 @@ func TestKeyRotation(t *testing.T) {
 			h := l.hosts[who]
 			h.tunnel.rekey(tunnel.Key(next))
 			h.UnderlayChanged()
-			t.Log(who, "with the next key after", l.heals(7*time.Second, "with the next key"))
-			worst := time.Duration(0)
-			for _, o := range l.hosts {
-				for _, p := range o.Status().Peers {
-					if o == h || p.Name == who {
-						worst = max(worst, time.Duration(p.Loss*60+0.5)*time.Second)
-					}
-				}
+			took := l.outage(4 * time.Second)
+			if t.Log(who, "packets pass with the next key after", took); took > 2*time.Second {
+				t.Errorf("packets were lost for %s", took)
 			}
-			t.Log("at most", worst, "of pings lost")
+			l.heals(7*time.Second, "with the next key")
 			set(func(m *roster.Mesh) { m.Key, m.Next = next, roster.Key{} })
 			l.heals(6*time.Second, "afterwards")
 			for _, o := range l.hosts {

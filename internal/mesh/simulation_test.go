@@ -16,10 +16,10 @@ import (
 )
 
 var (
-	soak        = flag.Bool("soak", false, "simulate a thousand members and a month; takes minutes")
+	soak        = flag.Bool("soak", false, "simulate a thousand members and a month of partition; takes long")
 	stragglers  = flag.Bool("stragglers", false, "print who is late")
-	cut         = flag.Duration("cut", 10*time.Minute, "how long the partition is")
-	memberCount = flag.Int("members", 0, "how many members to simulate; 0: 200, or 1000 with -soak")
+	cut         = flag.Duration("cut", 0, "how long the partition is; 0: five minutes, or an hour with -soak")
+	memberCount = flag.Int("members", 0, "how many members to simulate; 0: 100, or 1000 with -soak")
 )
 
 // universe keeps logs of rosters for many hosts: hosts with the same set share one, so that a thousand hosts do not
@@ -171,7 +171,13 @@ func TestSimulation(t *testing.T) {
 	case testing.Short() || raceEnabled:
 		n = 40
 	default:
-		n = 200
+		n = 100
+	}
+	if *cut == 0 {
+		*cut = 5 * time.Minute
+		if *soak {
+			*cut = time.Hour
+		}
 	}
 	began := wallNow()
 	synctest.Test(t, func(t *testing.T) { simulate(t, n) })
