@@ -16,8 +16,9 @@ func healing(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	// These tests need no chain, so any file will do for its daemon.
-	cmd := exec.CommandContext(ctx, "go", "test", "./e2e", "-count=1", "-timeout=20m", "-v", "-run=^TestMesh", "-e2e", "-figures", "-daemon="+program)
+	const measuring = "^TestMesh(Mover|ListenerMoves|SilentPath|Partition|BlackHole|RestartsTogether|Revocation)$"
+	// They need no chain, so any file will do for its daemon.
+	cmd := exec.CommandContext(ctx, "go", "test", "./e2e", "-count=1", "-timeout=20m", "-v", "-run="+measuring, "-e2e", "-figures", "-daemon="+program)
 	cmd.Stderr = progress
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -14,9 +14,11 @@ import (
 	"github.com/pressenter/pressenter/internal/rosterdir"
 )
 
-// smallProfile is what a mesh process sets on a small host, in the words of Go's runtime: garbage is collected seldom while there
-// is room, and often when memory runs short.
-var smallProfile = []string{"GOMEMLIMIT=100MiB", "GOGC=200"}
+// The profiles of a mesh process, in the words of Go's runtime, whatever this machine's memory would make it choose.
+var (
+	defaultProfile = []string{"GOGC=100"}
+	smallProfile   = []string{"GOMEMLIMIT=100MiB", "GOGC=200"} // as package meshrun sets them
+)
 
 // ours is a mesh of two sentries, each with its real process; env is for these.
 func ours(r *rig, lab *netlab.Lab, dir, program, name string, env ...string) *contest {

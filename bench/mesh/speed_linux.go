@@ -68,7 +68,7 @@ func speed(ctx context.Context, r *rig, s settings) {
 	r.must(err)
 	lab := netlab.New(r)
 	contests := []*contest{
-		ours(r, lab, dir, program, oursDefault),
+		ours(r, lab, dir, program, oursDefault, defaultProfile...),
 		wireGuard(r, lab, stock),
 		ours(r, lab, dir, program, oursSmall, smallProfile...),
 		vpnCloud(r, lab, dir, cloud),
