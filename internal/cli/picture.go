@@ -50,7 +50,7 @@ const boxWidth = 16
 
 func box(h status.Host, st style) string {
 	sign := st.bad("✘")
-	if h.Up {
+	if h.Up || h.Phase == status.PhaseReached {
 		sign = st.good("✔")
 	}
 	text := fmt.Sprintf("%s %s\n%s", sign, h.Name, heightWords(h))

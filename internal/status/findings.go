@@ -46,6 +46,12 @@ func hostFindings(s Status, d Deployment, h Host) []health.Finding {
 		out = append(out, health.Finding{Code: code, Severity: severity, Subject: h.Name, Message: fmt.Sprintf(format, args...), Next: next})
 	}
 	const repair = "Run 'pressenter apply'."
+	if h.Invited {
+		if h.Phase == PhaseInvited {
+			say("waits", health.Info, "Run 'pressenter invite "+h.Name+"'.", "It waits to be invited.")
+		}
+		return out
+	}
 	if h.Phase == "absent" {
 		say("absent", health.Warning, repair, "The host does not exist yet.")
 		return out
@@ -89,7 +95,7 @@ func exposure(d Deployment, h Host) []health.Finding {
 	var out []health.Finding
 	var missing []string
 	for _, other := range d.Hosts {
-		if other.Role == string(roster.RoleSentry) && !slices.Contains(h.Peers, other.Name) {
+		if other.Role == string(roster.RoleSentry) && other.Phase != PhaseInvited && !slices.Contains(h.Peers, other.Name) {
 			missing = append(missing, other.Name)
 		}
 	}

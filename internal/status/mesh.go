@@ -23,7 +23,9 @@ type Mesh struct {
 type MeshHost struct {
 	Name string `json:"name"`
 	Role string `json:"role"`
-	Up   bool   `json:"up"` // its mesh process answers
+	Up   bool   `json:"up"` // its mesh process answers; of an invited host: another host reaches it
+	// Invited: it enrolled itself, so that nobody here can ask it.
+	Invited bool `json:"invited,omitempty"`
 	api.MeshStatus
 }
 
@@ -46,13 +48,16 @@ func meshOf(have plan.ObservedDeployment) *Mesh {
 		h := MeshHost{Name: member.Name, Role: string(member.Role)}
 		if o := have.Hosts[member.Name]; o.Status.Mesh != nil {
 			h.Up, h.MeshStatus = true, *o.Status.Mesh
+		} else if invited(have, member) {
+			h.Invited = true
+			h.Up, h.Address = reached(have, member.Name), have.Head.MeshAddress(member.Identity).String()
 		}
 		m.Hosts = append(m.Hosts, h)
 	}
 	slices.SortStableFunc(m.Hosts, func(a, b MeshHost) int { return roleOrder(a.Role) - roleOrder(b.Role) })
 	for i, h := range m.Hosts {
 		for _, p := range h.Peers {
-			if !slices.ContainsFunc(m.Hosts[:i], func(o MeshHost) bool { return o.Name == p.Name && o.Up }) {
+			if !slices.ContainsFunc(m.Hosts[:i], func(o MeshHost) bool { return o.Name == p.Name && o.Up && !o.Invited }) {
 				m.Links = append(m.Links, MeshLink{From: h.Name, MeshPeer: p})
 			}
 		}
@@ -75,7 +80,12 @@ func meshFindings(s Status) []health.Finding {
 	}
 	down := map[string]bool{}
 	for _, h := range s.Mesh.Hosts {
-		if down[h.Name] = !h.Up; !h.Up && agentUp(s, h.Name) {
+		down[h.Name] = !h.Up
+		switch {
+		case h.Up:
+		case h.Invited:
+			say(health.Warning, "mesh-away", h.Name, "Ask whoever keeps that host; its agent brings it back by itself.", "No host has a tunnel to it.")
+		case agentUp(s, h.Name):
 			say(health.Warning, "mesh-down", h.Name, "Look at 'pressenter logs --of mesh "+h.Name+"'; its agent starts it again.", "Its mesh process does not answer.")
 		}
 		for _, n := range h.Notes {

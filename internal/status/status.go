@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/plan"
 	"github.com/pressenter/pressenter/internal/roster"
@@ -85,6 +86,8 @@ type Host struct {
 	Restarts      int        `json:"restarts"`
 	Generation    uint64     `json:"roster_generation"`
 	Intent        api.Intent `json:"intent"`
+	// Invited: it enrolled itself, so that nobody here can ask its agent. What is known of it others say.
+	Invited bool `json:"invited,omitempty"`
 }
 
 // Of makes the status. witnessed is the newest height for which others hold our precommit, 0 when there is none.
@@ -92,6 +95,7 @@ func Of(want plan.Want, have plan.Observed, witnessed int64) Status {
 	s := Status{Deployment: want.Own.Deployment, ChainID: want.Own.ChainID, Findings: []health.Finding{}}
 	names := nodeNames(have)
 	own := deploymentOf(want.Own.Deployment, have.Own, names)
+	own.Hosts = append(own.Hosts, invitedHosts(want.Own, have.Own)...)
 	world := deploymentOf(want.World.Deployment, have.World, names)
 	world.World = true
 	s.Deployments = []Deployment{own, world}
@@ -116,8 +120,78 @@ func nodeNames(have plan.Observed) map[string]string {
 				out[h.Status.Enrolled.NodeID] = name
 			}
 		}
+		if d.Head == nil {
+			continue
+		}
+		for _, m := range d.Head.Members { // invited ones nobody can ask
+			if m.NodeID != "" {
+				out[m.NodeID] = m.Name
+			}
+		}
 	}
 	return out
+}
+
+// Phases of a host that nobody here can ask, because it enrolled itself.
+const (
+	PhaseInvited = "invited" // it has not joined yet
+	PhaseReached = "reached" // another host has a tunnel to it
+	PhaseAway    = "away"    // nobody has
+)
+
+// invitedHosts are sentries that enrolled themselves, or are to, as others see them.
+func invitedHosts(want deployment.Inventory, have plan.ObservedDeployment) []Host {
+	var out []Host
+	for _, i := range want.Invited {
+		if _, member := memberOf(have, i.Name); !member {
+			out = append(out, Host{Name: i.Name, Role: string(roster.RoleSentry), Phase: PhaseInvited, Invited: true, Peers: []string{}})
+		}
+	}
+	if have.Head == nil {
+		return out
+	}
+	for _, m := range have.Head.Members {
+		if !invited(have, m) {
+			continue
+		}
+		h := Host{Name: m.Name, Role: string(m.Role), Phase: PhaseAway, Invited: true, NodeID: m.NodeID, P2P: m.Endpoint, Peers: []string{}}
+		if reached(have, m.Name) {
+			h.Phase = PhaseReached
+		}
+		for _, name := range slices.Sorted(maps.Keys(have.Hosts)) { // a link has two ends
+			if slices.ContainsFunc(have.Hosts[name].Status.Node.Peers, func(p api.Peer) bool { return p.NodeID == m.NodeID }) {
+				h.Peers = append(h.Peers, name)
+			}
+		}
+		out = append(out, h)
+	}
+	return out
+}
+
+// invited says whether a member is on a host that is none of ours.
+func invited(have plan.ObservedDeployment, m roster.Member) bool {
+	_, ours := have.Hosts[m.Name]
+	return m.Role == roster.RoleSentry && !ours
+}
+
+func memberOf(have plan.ObservedDeployment, name string) (roster.Member, bool) {
+	if have.Head == nil {
+		return roster.Member{}, false
+	}
+	return have.Head.Member(name)
+}
+
+// reached says whether a host has a tunnel to the member of that name.
+func reached(have plan.ObservedDeployment, name string) bool {
+	for _, o := range have.Hosts {
+		if o.Status.Mesh == nil {
+			continue
+		}
+		if slices.ContainsFunc(o.Status.Mesh.Peers, func(p api.MeshPeer) bool { return p.Name == name && p.Path != api.PathDown }) {
+			return true
+		}
+	}
+	return false
 }
 
 func deploymentOf(name string, have plan.ObservedDeployment, names map[string]string) Deployment {
