@@ -23,7 +23,7 @@ const (
 type peer struct {
 	member *roster.Member
 	addr   netip.Addr
-	key    tunnel.Key // that the address belongs to now: Mesh.Key, or Mesh.Next once that was used
+	key    tunnel.Key // that the address belongs to now: of Mesh.Key and Mesh.Next the one that shook hands last
 	path   path
 	state  tunnel.PeerState // of key, as last seen
 	shook  instant          // when its handshake was seen to change
@@ -41,7 +41,7 @@ type peer struct {
 	index int // in the schedule
 }
 
-// nextKey is what is known of the tunnel key that a peer changes to.
+// nextKey is what is known of the tunnel key that a peer may use and does not.
 type nextKey struct {
 	state tunnel.PeerState
 	shook instant
@@ -63,7 +63,7 @@ type members struct {
 	compared   map[roster.Key]bool // those of them we compared rosters with
 	partners   []*peer
 	relayers   []*peer // who relay
-	rotating   bool    // somebody announces a next key
+	rotating   bool    // somebody may use two keys
 	setAgainAt instant
 }
 
@@ -144,10 +144,10 @@ func (m *Mesh) replacePeers(wanted map[roster.Key]*roster.Member) {
 		if p.key != key && (p.key != next || next.IsZero()) {
 			p.key, p.state = key, tunnel.PeerState{}
 		}
-		if p.key == next || p.next.state.Key != next {
+		p.member = member
+		if other := p.other(); p.next.state.Key != other {
 			p.next = nextKey{}
 		}
-		p.member = member
 		p.path.active = m.active(member)
 		m.locate(p)
 		if member.Mesh.Relay != "" && !member.Hidden() {
@@ -156,7 +156,7 @@ func (m *Mesh) replacePeers(wanted map[roster.Key]*roster.Member) {
 		m.byKey[key] = p
 		if !next.IsZero() {
 			m.byKey[next] = p
-			m.rotating = m.rotating || p.key != next
+			m.rotating = true
 		}
 	}
 }
@@ -210,10 +210,8 @@ func (m *Mesh) setPeers() {
 			alive = 0 // it keeps the way open, and before it has called there is nowhere to send to
 		}
 		want = append(want, tunnel.Peer{Key: p.key, Address: p.addr, Endpoint: at, Keepalive: alive})
-		for _, k := range []roster.Key{p.member.Mesh.Key, p.member.Mesh.Next} {
-			if k := tunnel.Key(k); !k.IsZero() && k != p.key {
-				want = append(want, tunnel.Peer{Key: k, Endpoint: p.home()})
-			}
+		if k := p.other(); !k.IsZero() {
+			want = append(want, tunnel.Peer{Key: k, Endpoint: p.home()})
 		}
 	}
 	slices.SortFunc(want, func(a, b tunnel.Peer) int { return bytes.Compare(a.Key[:], b.Key[:]) })

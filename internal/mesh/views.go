@@ -66,7 +66,7 @@ func (m *Mesh) look(now instant) {
 		}
 	}
 	if m.rotating {
-		m.lookAtNext(next, now)
+		m.lookAtOther(next, now)
 	}
 }
 
