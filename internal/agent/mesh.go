@@ -41,7 +41,10 @@ func meshWanted(f facts) (meshrun.Spec, bool) {
 	}
 	s.Backend = "netstack" // hosts that share a computer have no network of their own
 	if self.Role == roster.RoleSentry {
-		s.Serve = []meshrun.Served{{Service: string(access.P2P), To: listen.P2P}}
+		s.Serve = []meshrun.Served{
+			{Service: string(access.P2P), To: listen.P2P},
+			{Service: string(access.RPC), To: listen.RPC}, // for devices
+		}
 	}
 	for _, p := range node.Dials(r, self, local) {
 		if m, ok := r.Member(p.Name); ok && m.InMesh() {

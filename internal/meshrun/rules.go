@@ -13,6 +13,7 @@ type rules struct {
 	enabled  bool
 	iface    string
 	underlay bool // this host is ours alone: its other devices are filtered too
+	open     []uint16
 	port     uint16
 	logger   *slog.Logger
 	loaded   string
@@ -32,7 +33,7 @@ func (f *rules) load(ctx context.Context, m *members, self roster.Key) error {
 		return err
 	}
 	if f.underlay {
-		more, err := access.Underlay(member, f.port, f.iface)
+		more, err := access.Underlay(member, f.port, f.iface, f.open...)
 		if err != nil {
 			return err
 		}

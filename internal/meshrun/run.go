@@ -140,7 +140,7 @@ func (p *Process) open(ctx context.Context) (_ *running, err error) {
 	r.forwards = &forwarder{
 		network: r.device, allowed: r.mesh.Allowed, address: r.addressOf, mayDial: r.mayDial, logger: p.Logger,
 	}
-	r.rules = &rules{enabled: r.driver.filters(), iface: spec.Interface, underlay: spec.Underlay, port: r.device.ListenPort(), logger: p.Logger}
+	r.rules = &rules{enabled: r.driver.filters(), iface: spec.Interface, underlay: spec.Underlay, open: spec.Open, port: r.device.ListenPort(), logger: p.Logger}
 	if err := r.rules.load(ctx, r.members.Load(), spec.Identity); err != nil {
 		return nil, errors.Join(err, r.close())
 	}

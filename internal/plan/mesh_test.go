@@ -2,6 +2,7 @@ package plan
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"strings"
 	"testing"
 
@@ -136,6 +137,43 @@ func TestMeshKeyRotates(t *testing.T) {
 	if m := set(func(e *api.Enrolled) { e.MeshKey, e.NextMeshKey = next, nil }); m.Key != roster.Key(next) || !m.Next.IsZero() {
 		t.Errorf("taken: %+v", m)
 	}
+}
+
+// A host that lost its mesh key comes back with the one that it has now.
+func TestLostMeshKey(t *testing.T) {
+	s := up(t)
+	v := s.hosts[1]["s1"]
+	e := *v.enrolled
+	e.MeshKey = s.key("another tunnel").Public().(ed25519.PublicKey)
+	v.enrolled = &e
+	settles(t, s, "with another key")
+	if m, _ := s.logs[1].State().Head.Member("s1"); m.Mesh.Key != roster.Key(e.MeshKey) || !m.Mesh.Next.IsZero() {
+		t.Errorf("mesh %+v", m.Mesh)
+	}
+}
+
+// Devices are of WireGuard, and a device that left cannot come back: neither is a change of driver's to decide.
+func TestDriverAndDevices(t *testing.T) {
+	s := up(t)
+	s.config = parse(t, practiceYAML+"devices:\n  - {name: laptop, key: "+laptopKey+"}\n")
+	settles(t, s, "with a laptop")
+	s.config.Mesh.Driver = roster.MeshVpnCloud
+	if _, err := s.apply(0); !refused(err) {
+		t.Errorf("devices on vpncloud: %v", err)
+	}
+	s.config.Devices = nil
+	if _, err := s.apply(0); !refused(err) {
+		t.Errorf("a device that is still there: %v", err)
+	}
+	s.config.Mesh.Driver = roster.MeshWireGuard
+	settles(t, s, "without the laptop")
+	s.config.Mesh.Driver = roster.MeshVpnCloud
+	settles(t, s, "with another driver")
+}
+
+func refused(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r)
 }
 
 func must(t *testing.T, err error) {

@@ -19,6 +19,9 @@ func refuse(want Want, have Observed) error {
 			return err
 		}
 	}
+	if err := devices(want, have.Own.Head); err != nil {
+		return err
+	}
 	if have.Own.Head == nil {
 		return nil
 	}
@@ -43,6 +46,30 @@ func refuse(want Want, have Observed) error {
 		return &Refusal{
 			Why:  "no sentry would stay: the validator would be cut off until it is restarted",
 			Next: "add the new sentries first and apply, then remove the old ones and apply again",
+		}
+	}
+	return nil
+}
+
+// devices says why stock WireGuard devices are in the way of a driver. A change of driver would remove them, and who was
+// removed cannot come back with the same key: that is a person's to say.
+func devices(want Want, head *roster.Roster) error {
+	driver := want.Own.MeshDriver
+	if driver != roster.MeshWireGuard && len(want.Own.Devices) > 0 {
+		return &Refusal{
+			Why:  fmt.Sprintf("devices are stock WireGuard, and the mesh's driver is to be %q", driver),
+			Next: "take the devices out of the config, or keep mesh.driver: " + roster.MeshWireGuard,
+		}
+	}
+	if head == nil || head.MeshDriver == "" || head.MeshDriver == driver {
+		return nil
+	}
+	for _, m := range head.Members {
+		if m.Role == roster.RoleDevice {
+			return &Refusal{
+				Why:  fmt.Sprintf("the mesh is to change its driver while the device %q is in it", m.Name),
+				Next: "take the devices out of the config and apply with today's driver, then change it",
+			}
 		}
 	}
 	return nil

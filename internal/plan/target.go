@@ -108,10 +108,14 @@ func rotated(was roster.Mesh, e api.Enrolled) (key, other roster.Key) {
 		return uses, roster.Key{}
 	}
 	if len(e.NextMeshKey) != len(roster.Key{}) {
-		if uses == was.Next {
+		switch uses {
+		case was.Key:
+			return was.Key, roster.Key{}
+		case was.Next:
 			return uses, was.Key
+		default: // it lost its key and has another one
+			return was.Key, uses
 		}
-		return was.Key, roster.Key{}
 	}
 	switch next := roster.Key(e.NextMeshKey); next {
 	case was.Key: // the host has not changed to it yet
