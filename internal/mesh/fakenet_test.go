@@ -135,6 +135,13 @@ func (t *fakeTunnel) move(to netip.AddrPort) {
 	t.net.at[to] = t
 }
 
+// whereabouts returns the host's underlay address.
+func (t *fakeTunnel) whereabouts() netip.AddrPort {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.underlay
+}
+
 // rekey gives the host its next key; all sessions end.
 func (t *fakeTunnel) rekey(k tunnel.Key) {
 	t.mu.Lock()
@@ -631,7 +638,7 @@ func (r *fakeRelays) Open(ctx context.Context, via, to roster.Member) (netip.Add
 		s = &shim{owner: r.t, to: target, local: netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(10000+n%50000))}
 	}
 	n := shimPort.Add(1)
-	s = &shim{broken: &r.broken, owner: r.t, via: v, to: target, local: s.local, hop: netip.AddrPortFrom(v.underlay.Addr(), uint16(10000+n%50000))}
+	s = &shim{broken: &r.broken, owner: r.t, via: v, to: target, local: s.local, hop: netip.AddrPortFrom(v.whereabouts().Addr(), uint16(10000+n%50000))}
 	if v == target { // handed to its own tunnel
 		s.hop = netip.AddrPortFrom(s.local.Addr(), s.hop.Port())
 	}

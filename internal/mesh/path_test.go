@@ -246,7 +246,7 @@ func TestMonthOfSilence(t *testing.T) {
 	b.die(t)
 	b.relayOpened(b.now, relay1, shimAt)
 	end := b.now + 30*24*time.Hour
-	if testing.Short() {
+	if testing.Short() || raceEnabled {
 		end = b.now + 24*time.Hour
 	}
 	seen := map[string]instant{}

@@ -148,8 +148,14 @@ func newLab(t testing.TB, d *deployment) *lab {
 func (l *lab) addHost(m roster.Member, store Rosters) *host {
 	h := &host{name: m.Name, store: store}
 	h.tunnel = l.net.newTunnel(m.Name, m, roster.MeshAddress(l.d.id, m.Identity), underlayOf(m.Name))
-	h.relays = &fakeRelays{t: h.tunnel, byID: func(k roster.Key) *fakeTunnel { return l.byID[k] }}
+	h.relays = &fakeRelays{t: h.tunnel, byID: func(k roster.Key) *fakeTunnel {
+		l.net.mu.RLock()
+		defer l.net.mu.RUnlock()
+		return l.byID[k]
+	}}
+	l.net.mu.Lock()
 	l.byID[m.Identity] = h.tunnel
+	l.net.mu.Unlock()
 	l.hosts[m.Name] = h
 	h.make(m.Identity)
 	return h
