@@ -275,7 +275,7 @@ func TestAnswersAreLimited(t *testing.T) {
 		synctest.Wait()
 		mu.Lock()
 		defer mu.Unlock()
-		if answers < answersAtOnce || answers > answersAtOnce+5 {
+		if answers < answersAtOnce-10 || answers > answersAtOnce+5 { // regular pings take some
 			t.Errorf("%d answers to 1000 pings", answers)
 		}
 	})

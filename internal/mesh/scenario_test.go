@@ -34,12 +34,6 @@ func scenario(t *testing.T, validators, sentries, relays int, f func(t *testing.
 	})
 }
 
-// alive reports whether a ping from one host to another comes back now.
-func (l *lab) alive(from, to string) bool {
-	p := l.peer(from, to)
-	return p.Path != api.PathDown && p.Loss == 0
-}
-
 // works reports whether pings between two hosts came back lately.
 func (l *lab) works(from, to string, since instant) bool {
 	h := l.hosts[from]

@@ -101,10 +101,8 @@ func (s *share) Learn(envs []roster.Envelope) error {
 // simulation is a lab with many hosts, and what it costs them.
 type simulation struct {
 	*lab
-	n     int
-	u     *universe
-	begin time.Time // on the wall
-	wall  func() time.Time
+	n int
+	u *universe
 }
 
 // phase reports what a phase cost.
