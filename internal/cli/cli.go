@@ -110,6 +110,13 @@ func nextStep(err error) string {
 	if errors.As(err, &answer) && answer.Hint != "" {
 		return answer.Hint
 	}
+	var uninvited *apply.NotInvited
+	if errors.As(err, &uninvited) {
+		return uninvited.Next
+	}
+	if next := nextMeeting(err); next != "" {
+		return next
+	}
 	var locked *apply.Locked
 	if errors.As(err, &locked) {
 		return "wait until it has finished; a lock ends with the process that holds it"
@@ -149,6 +156,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newUpCmd(g), newInitCmd(g), newPlanCmd(g), newApplyCmd(g), newStatusCmd(g), newLogsCmd(g), newConfigCmd(),
 		newStopCmd(g), newStartCmd(g), newHoldCmd(g), newDestroyCmd(g), newKeyCmd(g), newDoctorCmd(g), newMeshCmd(g),
+		newInviteCmd(g), newJoinCmd(), newPeersCmd(g),
 
 		newAgentCmd(), newNodeCmd(),
 	)
