@@ -4,17 +4,20 @@ CHAIN  := $(CACHE)/daemon/$(shell find chain -name '*.go' ! -name '*_test.go' -o
 GO     := CGO_ENABLED=0 go
 GOTEST := go test -shuffle=on
 
-.PHONY: up test e2e bench bench-up bench-mesh soak lint lab build chain clean
+.PHONY: up test e2e bench bench-up bench-mesh soak lint lab build chain croc clean
 
 up: build ## a real validator behind sentries on this computer, in ./practice
 	@mkdir -p practice && cd practice && ../bin/pressenter up
 
-build: chain
+build: chain croc
 	@sh build/go-version.sh
 	$(GO) build -trimpath -o bin/pressenter ./cmd/pressenter
 
 chain: $(CHAIN)/practiced ## the practice chain's daemon
 	@mkdir -p bin && cp -f $(CHAIN)/practiced bin/practiced
+
+croc: ## what meets hosts that have a code
+	@mkdir -p bin && cd croc && $(GO) build -trimpath -o ../bin/pressenter-croc .
 
 $(CHAIN)/practiced:
 	@sh build/go-version.sh

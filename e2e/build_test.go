@@ -28,11 +28,18 @@ func installPrograms(dir string) error {
 	if err != nil {
 		return err
 	}
-	built, err := build(checkout, "./cmd/pressenter", "chain", "e2e", "docs")
+	built, err := build(checkout, "./cmd/pressenter", "chain", "croc", "e2e", "docs")
 	if err != nil {
 		return err
 	}
 	if err := place(built, filepath.Join(dir, "pressenter")); err != nil {
+		return err
+	}
+	carrier, err := build(filepath.Join(checkout, "croc"), ".")
+	if err != nil {
+		return err
+	}
+	if err := place(carrier, filepath.Join(dir, "pressenter-croc")); err != nil {
 		return err
 	}
 	daemon := *given
@@ -55,7 +62,7 @@ func build(module, pkg string, without ...string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("hash sources of %q: %w", module, err)
 	}
-	name := filepath.Base(pkg)
+	name := filepath.Base(filepath.Join(module, pkg))
 	out := filepath.Join(cache, name+"-"+sum[:16])
 	if _, err := os.Stat(out); err == nil {
 		return out, os.Chtimes(out, time.Now(), time.Now())
