@@ -26,10 +26,11 @@ $(CHAIN)/practiced:
 	@mv $(CHAIN)/practiced.new $@
 
 test: ## everything that needs neither root nor the chain's build
-	$(GOTEST) ./...
+	$(GOTEST) -short ./...
 
 e2e: build ## whole networks with the real programs
 	$(GOTEST) -count=1 -timeout 40m ./e2e ./internal/doctor -e2e -daemon $(CURDIR)/bin/practiced
+	$(GOTEST) -count=1 -timeout 20m ./internal/mesh ./internal/vpncloud
 
 bench bench-up: build ## figures beside a rival, on a quiet machine
 	$(GO) run ./bench -bin bin
