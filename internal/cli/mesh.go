@@ -199,6 +199,15 @@ func meshTables(w io.Writer, m status.Mesh, st style) {
 		rows = append(rows, []string{h.Name, h.Backend, h.Address, fmt.Sprint(h.Generation), fmt.Sprint(h.MTU), fmt.Sprint(h.Relaying), pid(h.PID), h.Key})
 	}
 	table(w, rows)
+	if len(m.Devices) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	rows = [][]string{{"DEVICE", "ADDRESS", "LAST SEEN", "THROUGH"}}
+	for _, d := range m.Devices {
+		rows = append(rows, []string{d.Name, d.Address, since(d.Seen), strings.Join(d.Through, ", ")})
+	}
+	table(w, rows)
 }
 
 // meshReasons says why each host uses the path that it uses, and what it used before.
@@ -209,6 +218,9 @@ func meshReasons(w io.Writer, m status.Mesh, st style) {
 			fmt.Fprintf(w, "  %s\n", st.warn(n))
 		}
 		for _, p := range h.Peers {
+			if p.Role == string(roster.RoleDevice) {
+				continue
+			}
 			fmt.Fprintf(w, "  to %s: %s since %s: %s\n", p.Name, p.Path, since(p.Since), p.Why)
 			for _, c := range p.History {
 				fmt.Fprintf(w, "    %s\n", st.dim(fmt.Sprintf("%s %s %s: %s", c.At.Local().Format("15:04:05"), c.Path, c.Via, c.Why)))

@@ -2,8 +2,10 @@ package status
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/health"
@@ -17,7 +19,21 @@ type Mesh struct {
 	Driver string     `json:"driver"`
 	Hosts  []MeshHost `json:"hosts"`
 	Links  []MeshLink `json:"links"` // each pair once
+	// Devices are stock WireGuard: whether one is there is its own affair.
+	Devices []MeshDevice `json:"devices,omitempty"`
 }
+
+// MeshDevice is a device as the sentries see it.
+type MeshDevice struct {
+	Name    string    `json:"name"`
+	Address string    `json:"address"`
+	Seen    time.Time `json:"seen,omitzero"`     // its newest handshake
+	Through []string  `json:"through,omitempty"` // sentries that it has a tunnel to now
+}
+
+// deviceSession is how long a WireGuard session lasts: a device that was heard later has gone (WireGuard paper, 6.2,
+// Reject-After-Time).
+const deviceSession = 180 * time.Second
 
 // MeshHost is a host's own view of the mesh.
 type MeshHost struct {
@@ -42,6 +58,10 @@ func meshOf(have plan.ObservedDeployment) *Mesh {
 	}
 	m := Mesh{Driver: have.Head.MeshDriver, Hosts: []MeshHost{}, Links: []MeshLink{}}
 	for _, member := range have.Head.Members {
+		if member.Role == roster.RoleDevice {
+			m.Devices = append(m.Devices, deviceOf(have, member))
+			continue
+		}
 		if !member.InMesh() {
 			continue
 		}
@@ -57,12 +77,38 @@ func meshOf(have plan.ObservedDeployment) *Mesh {
 	slices.SortStableFunc(m.Hosts, func(a, b MeshHost) int { return roleOrder(a.Role) - roleOrder(b.Role) })
 	for i, h := range m.Hosts {
 		for _, p := range h.Peers {
+			if p.Role == string(roster.RoleDevice) {
+				continue
+			}
 			if !slices.ContainsFunc(m.Hosts[:i], func(o MeshHost) bool { return o.Name == p.Name && o.Up && !o.Invited }) {
 				m.Links = append(m.Links, MeshLink{From: h.Name, MeshPeer: p})
 			}
 		}
 	}
 	return &m
+}
+
+// deviceOf gathers what sentries know of a device.
+func deviceOf(have plan.ObservedDeployment, member roster.Member) MeshDevice {
+	d := MeshDevice{Name: member.Name, Address: have.Head.MeshAddress(member.Identity).String()}
+	for _, name := range slices.Sorted(maps.Keys(have.Hosts)) {
+		st := have.Hosts[name].Status.Mesh
+		if st == nil {
+			continue
+		}
+		for _, p := range st.Peers {
+			if p.Name != member.Name || p.Handshake.IsZero() {
+				continue
+			}
+			if p.Handshake.After(d.Seen) {
+				d.Seen = p.Handshake
+			}
+			if time.Since(p.Handshake) < deviceSession {
+				d.Through = append(d.Through, name)
+			}
+		}
+	}
+	return d
 }
 
 // meshFindings says what of the mesh is not as it should be.
