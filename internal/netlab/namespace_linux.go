@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -21,6 +22,9 @@ const namespaceFolder = "/run/netns"
 type Namespace struct {
 	Name string // as 'ip netns' shows it
 	lab  *Lab
+
+	mu       sync.Mutex
+	commands []*exec.Cmd
 }
 
 // Namespace makes an empty namespace in which only loopback is up. The label is a part of its name.
@@ -31,6 +35,7 @@ func (l *Lab) Namespace(label string) *Namespace {
 	_, err := output("ip", "netns", "add", n.Name)
 	l.must(err)
 	l.tb.Cleanup(func() {
+		n.endCommands()
 		if err := remove(n.Name); err != nil {
 			l.tb.Fatalf("remove namespace: %v", err)
 		}
@@ -44,7 +49,23 @@ func (l *Lab) Namespace(label string) *Namespace {
 
 // Command is exec.CommandContext inside the namespace. The started process has the pid that the command shows.
 func (n *Namespace) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
-	return exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", n.Name, name}, args...)...)
+	cmd := exec.CommandContext(ctx, "ip", append([]string{"netns", "exec", n.Name, name}, args...)...)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.commands = append(n.commands, cmd)
+	return cmd
+}
+
+// endCommands kills what Command started. One that has only just begun is not in the namespace yet, and would not be
+// found there.
+func (n *Namespace) endCommands() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, cmd := range n.commands {
+		if cmd.Process != nil {
+			_ = cmd.Process.Kill() // it may have ended by itself
+		}
+	}
 }
 
 // Do calls f on a thread inside the namespace. Sockets and devices that f opens stay there; goroutines that it starts
