@@ -54,7 +54,7 @@ func (d *doctorCmd) run(c *cobra.Command, names []string) error {
 	if err := d.print(c, checks); err != nil {
 		return err
 	}
-	proof := doctor.Proof{Hosts: facts.Hosts, Provider: target.Provider, Quick: d.quick}
+	proof := doctor.Proof{Hosts: facts.Hosts, Invited: facts.Invited, Provider: target.Provider, Quick: d.quick}
 	validator, exists := proof.Validator()
 	if exists && (len(names) == 0 || slices.Contains(names, validator.Name)) {
 		var done func()

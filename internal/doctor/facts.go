@@ -20,7 +20,14 @@ type Facts struct {
 	Clock    Clock
 	Sides    []Side
 	Hosts    []Host
+	Invited  []Invited
 	Expected int // hosts that the deployment has or is to have
+}
+
+// Invited is a sentry that enrolled itself: nobody here can ask its agent.
+type Invited struct {
+	Name, NodeID string
+	Endpoint     string // host:port
 }
 
 // Program is this program.

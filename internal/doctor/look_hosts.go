@@ -22,6 +22,7 @@ import (
 	"github.com/pressenter/pressenter/internal/local"
 	"github.com/pressenter/pressenter/internal/node"
 	"github.com/pressenter/pressenter/internal/process"
+	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
 )
 
@@ -46,6 +47,7 @@ func (t Target) sides(ctx context.Context, f *Facts) {
 		}
 		k := t.operator(d, &s)
 		f.Sides = append(f.Sides, s)
+		f.Invited = append(f.Invited, invited(d, inv)...)
 		for _, h := range t.hosts(ctx, d, s, inv, k) {
 			if slices.ContainsFunc(f.Hosts, func(o Host) bool { return o.Name == h.Name }) {
 				h.Name = s.Name + "/" + h.Name // names differ within a deployment only
@@ -56,6 +58,21 @@ func (t Target) sides(ctx context.Context, f *Facts) {
 			k.Wipe()
 		}
 	}
+}
+
+// invited are the sentries of the roster that are on no host of ours.
+func invited(d deployment.Dir, inv deployment.Inventory) []Invited {
+	store, err := d.Rosters()
+	if err != nil || store.State().Effective == nil {
+		return nil // what is wrong with the rosters is told of the operator's own files
+	}
+	var out []Invited
+	for _, m := range store.State().Effective.Members {
+		if _, ours := inv.Host(m.Name); m.Role == roster.RoleSentry && !ours {
+			out = append(out, Invited{m.Name, m.NodeID, m.Endpoint})
+		}
+	}
+	return out
 }
 
 // operator looks at the operator's own files. The keyring is returned open if that needs nobody's passphrase.

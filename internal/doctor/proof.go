@@ -29,6 +29,7 @@ const (
 // Proof gathers what shows whether the validator is hidden, from a deployment that runs.
 type Proof struct {
 	Hosts    []Host
+	Invited  []Invited // sentries too; only strangers can ask them
 	Provider Provider
 	Quick    bool           // leaves out what takes long: asking nodes for addresses as strangers
 	Progress func(Progress) // about every second, and never twice at once; may be nil
@@ -225,6 +226,9 @@ func (g *gathering) ask(ctx context.Context) {
 	for _, h := range g.others() {
 		seeds = append(seeds, address(h))
 	}
+	for _, i := range g.Invited {
+		seeds = append(seeds, i.address())
+	}
 	start := time.Now()
 	for i := range rounds + extra {
 		at := start.Add(time.Duration(i) * roundEvery)
@@ -310,6 +314,11 @@ func (g *gathering) answered() []string {
 			names = append(names, h.Name)
 		}
 	}
+	for _, i := range g.Invited {
+		if a := g.answers[i.address()]; a != nil && a.Asks > 0 {
+			names = append(names, i.Name)
+		}
+	}
 	return names
 }
 
@@ -327,6 +336,10 @@ func (g *gathering) evidence() hiding.Evidence {
 		} else {
 			e.Others = append(e.Others, nodeFor(h))
 		}
+	}
+	for _, i := range g.Invited {
+		e.Sentries = append(e.Sentries, hiding.Node{Name: i.Name, ID: i.NodeID, Addresses: []string{i.Endpoint}})
+		e.Missing[i.Name] = "it enrolled itself, so that its agent can only be asked on its host"
 	}
 	for name, peers := range g.peers {
 		e.NetInfo[name] = []comet.Peer{}
@@ -357,6 +370,9 @@ func nodeFor(h Host) hiding.Node {
 	}
 	return n
 }
+
+// address is where it is dialed.
+func (i Invited) address() string { return i.NodeID + "@" + i.Endpoint }
 
 // address is a host's as it is dialed: with the id, so that nobody else's answer is taken for its.
 func address(h Host) string {

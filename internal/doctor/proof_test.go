@@ -226,3 +226,22 @@ func TestSchedule(t *testing.T) {
 		t.Error("a stranger may come and go between two looks at the validator's peers")
 	}
 }
+
+// A sentry that enrolled itself is a sentry, of which nobody here can see the lists: that is said, and no stranger is
+// taken for it.
+func TestInvitedSentry(t *testing.T) {
+	all, hosts := fakeNetwork(t)
+	guest := Invited{Name: "s2", NodeID: strings.Repeat("d", 40), Endpoint: "127.0.0.1:9"}
+	all["validator"].peers.Peers = append(all["validator"].peers.Peers, api.Peer{NodeID: guest.NodeID})
+	proven, err := Proof{Hosts: hosts, Invited: []Invited{guest}, Provider: all, Quick: true}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	checks := JudgeProof(proven)
+	find(t, checks, hiding.CodePeers, "validator", OK, "")
+	find(t, checks, hiding.CodeBook, "s2", Warning, "enrolled itself")
+	if proven, err = (Proof{Hosts: hosts, Provider: all, Quick: true}).Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	find(t, JudgeProof(proven), hiding.CodePeers, "validator", Critical, "")
+}
