@@ -175,18 +175,49 @@ func (i *inviting) describe(r invite.Request) {
 	}
 }
 
+// lockPatience is how long an admission waits for somebody who changes the deployment: an apply that restarts the
+// validator takes most of a minute. A refusal would cost another code.
+const lockPatience = 90 * time.Second
+
 // admit publishes the generation that has the host, under the deployment's locks.
 func (i *inviting) admit(ctx context.Context, r invite.Request) ([][]byte, error) {
+	waiting, cancel := context.WithTimeout(ctx, lockPatience)
+	defer cancel()
+	said := ""
+	for {
+		s, err := i.locked(ctx)
+		if err == nil {
+			defer s.Close()
+			return s.Invite(ctx, r.Member(i.inviter.Offer), i.replace)
+		}
+		var locked *apply.Locked
+		if !errors.As(err, &locked) {
+			return nil, err
+		}
+		if said != locked.Who {
+			said = locked.Who
+			fmt.Fprintf(i.c.ErrOrStderr(), "waiting for %s, who is changing %s\n", locked.Who, locked.Where)
+		}
+		select {
+		case <-waiting.Done():
+			return nil, err
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// locked opens the deployment with its locks.
+func (i *inviting) locked(ctx context.Context) (*apply.Session, error) {
 	s, err := i.g.open()
 	if err != nil {
 		return nil, err
 	}
-	defer s.Close()
 	if err := s.LockHosts(ctx); err != nil {
+		s.Close()
 		return nil, err
 	}
 	s.Progress = func(e apply.Event) { fmt.Fprintln(i.c.ErrOrStderr(), e.Word) }
-	return s.Invite(ctx, r.Member(i.inviter.Offer), i.replace)
+	return s, nil
 }
 
 // report says what came of it.
