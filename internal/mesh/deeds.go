@@ -74,7 +74,8 @@ func (m *Mesh) fell(p *peer) {
 	m.log.Info("path is down", "peer", p.member.Name, "why", p.path.why)
 }
 
-// relaysTo returns who may relay to a peer, best first: the peer itself, then the quickest.
+// relaysTo returns who may relay to a peer, best first: those that we reach, the quickest first, then the peer itself,
+// which helps where only UDP is blocked, then the others.
 func (m *Mesh) relaysTo(p *peer) []roster.Key {
 	if m.c.Relays == nil || p.member.Hidden() {
 		return nil
@@ -83,11 +84,11 @@ func (m *Mesh) relaysTo(p *peer) []roster.Key {
 	rank := func(o *peer) time.Duration {
 		switch {
 		case o == p:
-			return -1
+			return time.Hour
 		case o.path.phase == up && o.path.rtt > 0:
 			return o.path.rtt
 		}
-		return time.Hour
+		return 2 * time.Hour
 	}
 	slices.SortFunc(best, func(a, b *peer) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), bytes.Compare(a.member.Identity[:], b.member.Identity[:]))
@@ -103,7 +104,7 @@ func (m *Mesh) relaysTo(p *peer) []roster.Key {
 func (m *Mesh) openRelay(p *peer, via roster.Key) {
 	relay := m.peers[via]
 	if relay == nil || m.spawn == nil {
-		p.path.relayFailed(m.now())
+		p.path.relayFailed(m.now(), via)
 		return
 	}
 	through, to := *relay.member, *p.member
@@ -118,7 +119,7 @@ func (m *Mesh) openRelay(p *peer, via roster.Key) {
 			}
 			if err != nil {
 				m.log.Debug("open relay", "peer", to.Name, "via", through.Name, "err", err)
-				p.path.relayFailed(m.now())
+				p.path.relayFailed(m.now(), via)
 			} else {
 				p.path.relayOpened(m.now(), via, at)
 			}

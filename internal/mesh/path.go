@@ -132,9 +132,32 @@ type sentPing struct {
 type relaying struct {
 	via     roster.Key
 	addr    netip.AddrPort // valid while open
-	opening bool
-	awaited bool // its turn has come
-	asked   instant
+	opening []openingRelay
+	awaited roster.Key // whose turn has come, and who is not open yet
+}
+
+// openingRelay is a relay that was asked for.
+type openingRelay struct {
+	via   roster.Key
+	asked instant
+}
+
+// isOpening returns when a relay was asked for that has not answered yet.
+func (r *relaying) isOpening(via roster.Key) (asked instant, ok bool) {
+	for _, o := range r.opening {
+		if o.via == via {
+			return o.asked, true
+		}
+	}
+	return 0, false
+}
+
+// answered takes note that a relay that was asked for is open, or cannot be had.
+func (r *relaying) answered(via roster.Key) {
+	r.opening = slices.DeleteFunc(r.opening, func(o openingRelay) bool { return o.via == via })
+	if r.awaited == via {
+		r.awaited = roster.Key{}
+	}
 }
 
 // probing is the search for a direct path while a relay works.
@@ -405,19 +428,21 @@ func (p *path) hint(now instant, to netip.AddrPort) []deed {
 	return []deed{{kind: aim, to: to}, p.ask(now, false)}
 }
 
-// relayOpened tells where the relay's end on this host is.
+// relayOpened tells where the relay's end on this host is. A dead path tries it at once: whether a direct one works can
+// be found out from there.
 func (p *path) relayOpened(now instant, via roster.Key, at netip.AddrPort) {
-	awaited := p.relay.awaited
-	p.relay = relaying{via: via, addr: at, asked: p.relay.asked}
-	if p.phase != up && awaited {
+	p.relay.answered(via)
+	p.relay.via, p.relay.addr = via, at
+	if p.phase != up && p.turn >= turnCycle {
+		p.turn, p.relay.awaited = turnCycle, roster.Key{}
 		p.nextTry = min(p.nextTry, max(now, p.lastTry+p.wait()/4))
 	}
 }
 
-// relayFailed tells that the relay that was asked for cannot be had.
-func (p *path) relayFailed(now instant) {
-	awaited := p.relay.awaited
-	p.relay.opening, p.relay.awaited = false, false
+// relayFailed tells that a relay that was asked for cannot be had.
+func (p *path) relayFailed(now instant, via roster.Key) {
+	awaited := p.relay.awaited == via
+	p.relay.answered(via)
 	if p.phase != up && awaited {
 		p.turn++
 		p.nextTry = min(p.nextTry, max(now, p.lastTry+p.wait()/4))

@@ -118,19 +118,44 @@ func TestActiveCycle(t *testing.T) {
 	if got := b.die(t); got != "reset, ping, open 1" {
 		t.Fatal(got)
 	}
-	b.relayFailed(b.now)
+	b.relayFailed(b.now, relay1)
 	begin := b.now
 	b.expect(t, "aim 12.0.0.2:51820, reset, ping", "open 1, ping")
 	b.relayOpened(b.now, relay1, shimAt)
-	b.expect(t, "aim 127.0.0.1:7777, reset, ping", "open 2, ping")
+	b.expect(t, "aim 127.0.0.1:7777, reset, ping", "aim 12.0.0.1:51820, reset, ping", "aim 12.0.0.2:51820, reset, ping", "open 2, ping")
 	b.relayOpened(b.now, relay2, shimAt)
-	b.expect(t, "reset, ping", "aim 12.0.0.1:51820, reset, ping", "aim 12.0.0.2:51820, reset, ping")
+	b.expect(t, "aim 127.0.0.1:7777, reset, ping", "aim 12.0.0.1:51820, reset, ping", "aim 12.0.0.2:51820, reset, ping")
 	if d := b.now - begin; d > 10*time.Second {
 		t.Errorf("a cycle of %s", d)
 	}
 	b.reply(t)
 	if form, _ := b.form(); form != api.PathDirect || b.good != placeB {
 		t.Errorf("%s at %s", form, b.good)
+	}
+}
+
+// A relay that hangs does not keep another one from being asked, and one that is open is used before anything else.
+func TestRelayThatHangs(t *testing.T) {
+	b := newBench(true)
+	b.expect(t, "ping")
+	b.reply(t)
+	if got := b.die(t); got != "reset, ping, open 1" {
+		t.Fatal(got)
+	}
+	var did []string
+	for range 8 { // the first relay never answers
+		if did = append(did, b.step()); strings.Contains(did[len(did)-1], "open 2") {
+			break
+		}
+	}
+	if !strings.Contains(did[len(did)-1], "open 2") {
+		t.Fatalf("the second relay is not asked: %q", did)
+	}
+	b.relayOpened(b.now, relay2, shimAt)
+	b.expect(t, "aim 127.0.0.1:7777, reset, ping")
+	b.reply(t)
+	if form, via := b.form(); form != api.PathRelay || via != relay2 {
+		t.Errorf("%s through %v", form, via)
 	}
 }
 

@@ -195,32 +195,54 @@ func (p *path) tryPassive(now instant, w world) []deed {
 	return append(deeds, p.ask(now, false))
 }
 
+// way is one way to the peer: straight, or through a relay.
+type way struct {
+	to  netip.AddrPort // straight; invalid for a relay
+	via roster.Key
+}
+
+// ways are all ways in the order of their turns: a relay that is open, which works at once if it works, the direct
+// candidates, the other relays.
+func (p *path) ways(w world) []way {
+	var ways []way
+	if p.relay.addr.IsValid() {
+		ways = append(ways, way{via: p.relay.via})
+	}
+	for _, to := range capped(w.direct, maxDirect) {
+		ways = append(ways, way{to: to})
+	}
+	for _, via := range capped(w.relays, maxRelays) {
+		if !p.relay.addr.IsValid() || via != p.relay.via {
+			ways = append(ways, way{via: via})
+		}
+	}
+	return ways
+}
+
 // cycle tries the next direct candidate or relay.
 func (p *path) cycle(now instant, w world) []deed {
-	direct, relays := capped(w.direct, maxDirect), capped(w.relays, maxRelays)
-	n := len(direct) + len(relays)
-	if n == 0 {
+	ways := p.ways(w)
+	if len(ways) == 0 {
 		return p.direct(now, p.endpoint)
 	}
-	i := (p.turn - turnCycle) % n
-	if p.turn == turnCycle && i < len(direct) && direct[i] == p.endpoint && n > 1 { // tried when the path died
+	next := ways[(p.turn-turnCycle)%len(ways)]
+	if p.turn == turnCycle && next.to.IsValid() && next.to == p.endpoint && len(ways) > 1 { // tried when the path died
 		p.turn++
-		i = (i + 1) % n
+		next = ways[1]
 	}
-	if i < len(direct) {
+	switch {
+	case next.to.IsValid():
 		p.turn++
-		return p.direct(now, direct[i])
-	}
-	via := relays[i-len(direct)]
-	if p.relay.addr.IsValid() && p.relay.via == via {
+		return p.direct(now, next.to)
+	case p.relay.addr.IsValid() && p.relay.via == next.via:
 		p.turn++
 		return p.direct(now, p.relay.addr)
 	}
-	deeds := p.wantRelay(now, via)
-	p.relay.awaited = true
-	if now-p.relay.asked >= relayPause {
+	deeds := p.wantRelay(now, next.via)
+	p.relay.awaited = next.via
+	if asked, opening := p.relay.isOpening(next.via); !opening || now-asked >= relayPause {
 		p.turn++
-		p.relay.awaited = false
+		p.relay.awaited = roster.Key{}
 	}
 	p.lastTry, p.nextTry = now, now+p.wait()
 	return append(deeds, p.ask(now, false))
@@ -247,12 +269,12 @@ func (p *path) nextRelay(w world) roster.Key {
 	return w.relays[0]
 }
 
-// wantRelay asks for a relay, unless one is being opened.
+// wantRelay asks for a relay, unless it is open or being opened.
 func (p *path) wantRelay(now instant, via roster.Key) []deed {
-	if p.relay.opening || p.relay.addr.IsValid() && p.relay.via == via {
+	if _, opening := p.relay.isOpening(via); opening || p.relay.addr.IsValid() && p.relay.via == via {
 		return nil
 	}
-	p.relay.opening, p.relay.asked = true, now
+	p.relay.opening = append(p.relay.opening, openingRelay{via: via, asked: now})
 	return []deed{{kind: openRelay, via: via}}
 }
 
@@ -285,7 +307,7 @@ func (p *path) leaveRelay(now instant, w world) []deed {
 		p.probe.to, p.probe.until = to, now+probePause
 		p.endpoint = to
 		return []deed{{kind: aim, to: to}, p.ask(now, true)}
-	case !p.relayed() && p.relay.addr.IsValid() && p.probe.until == 0 && p.probe.settled == 0 && !p.relay.opening:
+	case !p.relayed() && p.relay.addr.IsValid() && p.probe.until == 0 && p.probe.settled == 0 && len(p.relay.opening) == 0:
 		p.probe.settled = now + settling // the tunnel found it by itself
 	}
 	return nil
