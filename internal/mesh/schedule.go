@@ -16,7 +16,7 @@ const (
 	lookPace     = time.Second            // the tunnel is asked even if nobody misses anything
 	manyLookPace = 10 * time.Second       // the same where there are many peers
 	rotatePace   = 500 * time.Millisecond // the same while keys are changed
-	firstPace    = 30 * time.Millisecond  // between first pings to peers that are no partners
+	firstPace    = 15 * time.Millisecond  // between first pings to peers that are no partners
 	tryPace      = 60 * time.Millisecond  // between tries to reach peers that are no partners
 	manyTryPace  = 250 * time.Millisecond // the same where there are many peers
 	againPace    = 15 * time.Millisecond  // the same when one of many lost came back

@@ -109,12 +109,12 @@ type simulation struct {
 func (s *simulation) phase(name string, f func() string) {
 	s.Helper()
 	wire, tcp, shakes := s.net.control.Load(), s.net.tcp.Load(), s.net.handshakes.Load()
-	began, wall := time.Now(), wallNow()
+	began, wall, cpu := time.Now(), wallNow(), spent()
 	said := f()
 	took := time.Since(began)
 	per := func(b uint64) float64 { return float64(b) / float64(s.n) / max(took.Seconds(), 1) }
-	s.Logf("%-22s %-60s %8s virtual, %6s wall; per host and second: %6.0f B UDP, %6.0f B TCP, %.2f handshakes",
-		name, said, took.Round(time.Second), wallNow().Sub(wall).Round(10*time.Millisecond),
+	s.Logf("%-22s %-60s %8s virtual, %s wall, %s CPU; per host and second: %6.0f B UDP, %6.0f B TCP, %.2f handshakes",
+		name, said, took.Round(time.Second), wallNow().Sub(wall).Round(10*time.Millisecond), (spent() - cpu).Round(10*time.Millisecond),
 		per(s.net.control.Load()-wire), per(s.net.tcp.Load()-tcp), per(s.net.handshakes.Load()-shakes))
 }
 
@@ -181,7 +181,7 @@ func TestSimulation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { simulate(t, n) })
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
-	t.Logf("%d members: %s wall in all, %d MB from the system", n, wallNow().Sub(began).Round(time.Millisecond), mem.Sys>>20)
+	t.Logf("%d members: %s CPU, %s wall in all, %d MB from the system", n, spent().Round(time.Millisecond), wallNow().Sub(began).Round(time.Millisecond), mem.Sys>>20)
 }
 
 func simulate(t *testing.T, n int) {

@@ -13,3 +13,12 @@ func wallNow() time.Time {
 	}
 	return time.Unix(tv.Unix())
 }
+
+// spent is the time that processors spent on this process.
+func spent() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
