@@ -96,16 +96,24 @@ func (s *Session) invite(ctx context.Context, m roster.Member, replace bool) ([]
 	if err != nil {
 		return nil, err
 	}
+	var generations []*roster.Roster
 	if was, other := Replaces(head, m); other {
 		if !replace {
-			return nil, fmt.Errorf("%q is a member with other keys (%s), since this was asked", m.Name, was.Identity)
+			return nil, fmt.Errorf("%q is a member with other keys (%s), and nobody said that it may be removed", m.Name, was.Identity)
 		}
-		if err := s.sign(s.own, plan.Evict(s.want.Own, s.own.rosters.State().Head, m.Name)); err != nil {
-			return nil, err
+		head = plan.Evict(s.want.Own, head, m.Name)
+		generations = append(generations, head)
+	}
+	if next := plan.Admit(s.want.Own, head, m); next != nil {
+		generations = append(generations, next)
+	}
+	for _, r := range generations { // all or none: a host that cannot be admitted must not cost another its place
+		if err := r.Check(); err != nil {
+			return nil, fmt.Errorf("admit %q: %w", m.Name, err)
 		}
 	}
-	if next := plan.Admit(s.want.Own, s.own.rosters.State().Head, m); next != nil {
-		if err := s.sign(s.own, next); err != nil {
+	for _, r := range generations {
+		if err := s.sign(s.own, r); err != nil {
 			return nil, err
 		}
 	}

@@ -80,6 +80,11 @@ func TestInviteReplaces(t *testing.T) {
 	if _, err := o.invite(t.Context(), guest(100), true); err == nil {
 		t.Error("a removed host came back")
 	}
+	taken := guest(102)
+	taken.NodeID = strings.Repeat("a", 40) // s1's
+	if _, err := o.invite(t.Context(), taken, true); err == nil || o.own.rosters.State().Head.Hash() != head.Hash() {
+		t.Errorf("one that cannot be a member takes another's place: %v", err)
+	}
 }
 
 // Where nobody acknowledges, the host must not be told that it is a member.
