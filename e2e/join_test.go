@@ -28,9 +28,9 @@ type guest struct {
 	p2p, rpc, mesh string
 }
 
-func newGuest(t *testing.T, n *network) *guest {
+func newGuest(t *testing.T, n *network, name string) *guest {
 	t.Helper()
-	g := &guest{folder: filepath.Join(n.base, "elsewhere", "host")}
+	g := &guest{folder: filepath.Join(n.base, "elsewhere", name)}
 	for _, to := range []*string{&g.p2p, &g.rpc, &g.mesh} {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
@@ -105,16 +105,24 @@ func (m *meeting) done(t *testing.T) string {
 // joins runs the host's side to its end.
 func (g *guest) joins(t *testing.T, n *network, m *meeting) said {
 	t.Helper()
-	c := n.command("join", "--host", g.folder, "--relay", m.relay, "--daemon", practiced(),
-		"--genesis", filepath.Join(n.state().Genesis(), "genesis.json"), "--p2p", g.p2p, "--rpc", g.rpc, "--mesh", g.mesh)
-	c.Dir = n.base
-	c.Stdin = strings.NewReader(m.code + "\n")
-	s := ended(t, c)
+	s := g.tries(t, n, m, n.genesis())
 	if s.code != 0 {
 		t.Fatal(s)
 	}
 	return s
 }
+
+// tries runs the host's side, with any file for the genesis.
+func (g *guest) tries(t *testing.T, n *network, m *meeting, genesis string) said {
+	t.Helper()
+	c := n.command("join", "--host", g.folder, "--relay", m.relay, "--daemon", practiced(), "--genesis", genesis,
+		"--p2p", g.p2p, "--rpc", g.rpc, "--mesh", g.mesh)
+	c.Dir = n.base
+	c.Stdin = strings.NewReader(m.code + "\n")
+	return ended(t, c)
+}
+
+func (n *network) genesis() string { return filepath.Join(n.state().Genesis(), "genesis.json") }
 
 // meshOf asks the mesh process of a host itself.
 func meshOf(t *testing.T, folder string) (api.MeshStatus, error) {
@@ -152,7 +160,7 @@ func took(text string) map[string]string {
 // settings by apply, and is cut off once the config drops it.
 func TestJoin(t *testing.T) {
 	n := upAndSigning(t)
-	g := newGuest(t, n)
+	g := newGuest(t, n, "host")
 	n.guard(t)
 	n.edit(t, func(d *config.Deployment) {
 		d.Sentries = append(d.Sentries, config.Sentry{Name: "s3", Provider: config.ProviderInvite})
@@ -199,8 +207,40 @@ func TestJoin(t *testing.T) {
 	g.survives(t, n)
 	n.bringIn(t, m.NodeID)
 	t.Run("peers", func(t *testing.T) { n.tellPeers(t, m) })
-	g.revoked(t, n)
+	other := newGuest(t, n, "other")
+	other.takesPlace(t, n, g)
+	other.revoked(t, n)
 	n.honest(t)
+}
+
+// takesPlace joins as s3 from a folder of its own, with other keys: the host was lost. The first try has a genesis that
+// is not the chain's; the second needs no code.
+func (g *guest) takesPlace(t *testing.T, n *network, old *guest) {
+	t.Helper()
+	was, _ := n.roster(t).Member("s3")
+	m := n.meets(t, "invite", "s3", "--listen", "127.0.0.1:0", "--yes")
+	if s := g.tries(t, n, m, n.genesis()); s.code == 0 || !s.has("was not admitted") {
+		t.Errorf("without --replace: %v", s)
+	}
+	if err := <-m.ended; err == nil || !strings.Contains(<-m.all, "needs a person's yes, or --replace") {
+		t.Errorf("without --replace: %v", err)
+	}
+	m = n.meets(t, "invite", "s3", "--listen", "127.0.0.1:0", "--yes", "--replace", "--json")
+	if s := g.tries(t, n, m, n.yaml()); s.code == 0 || !s.has("is not the deployment's", "without a code") {
+		t.Errorf("with another genesis: %v", s)
+	}
+	if said := m.done(t); !strings.Contains(said, `"replaced": true`) {
+		t.Errorf("invited: %s", said)
+	}
+	if s := ended(t, n.command("join", "--host", g.folder, "--genesis", n.genesis())); s.code != 0 || !s.has("this host is s3") {
+		t.Errorf("with the right genesis: %v", s)
+	}
+	g.syncs(t)
+	if r := n.roster(t); !r.Tombstoned(was.Identity) {
+		t.Errorf("the lost one could come back: %+v", r.Tombstones)
+	}
+	n.meshHasGuest(t)
+	eventually(t, "the lost host to be cut off", func() error { return old.isCutOff(t) })
 }
 
 // roster is the newest that the operator knows.

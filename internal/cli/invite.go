@@ -32,6 +32,7 @@ func newInviteCmd(g *global) *cobra.Command {
 	c.Flags().StringVar(&i.role, "role", string(roster.RoleSentry), "what the host becomes; only sentries are invited")
 	c.Flags().DurationVar(&i.ttl, "ttl", invite.TTL, "how long the code lives")
 	c.Flags().BoolVarP(&i.yes, "yes", "y", false, "admit whoever has the code, without comparing fingerprints")
+	c.Flags().BoolVar(&i.mayReplace, "replace", false, "with --yes: also where a member has that name and other keys, which is removed for ever")
 	c.Flags().BoolVar(&i.asJSON, "json", false, "print what came of it as JSON, and everything else to standard error")
 	return c
 }
@@ -46,6 +47,8 @@ type inviting struct {
 	ttl     time.Duration
 	yes     bool
 	asJSON  bool
+	// mayReplace stands for the answer that a person would give.
+	mayReplace bool
 
 	out     io.Writer // for people
 	inviter invite.Inviter
@@ -134,6 +137,9 @@ func (i *inviting) confirm(ctx context.Context, r invite.Request) (bool, error) 
 		question = fmt.Sprintf("Remove that host, and admit this one as %s?", i.name)
 	}
 	if i.yes {
+		if i.replace && !i.mayReplace {
+			return false, errors.New("that a member is removed needs a person's yes, or --replace")
+		}
 		return true, nil
 	}
 	type answer struct {
