@@ -11,7 +11,7 @@ import (
 const (
 	sizeTries  = 3
 	sizeWait   = time.Second
-	sizeEvery  = 10 * time.Minute
+	sizeEvery  = 2 * time.Minute
 	middleSize = 1280 // what IPv6 demands of every link
 	leastSize  = 1200
 	bulk       = 64 << 10 // bytes since the last probe that make a peer worth one
@@ -77,9 +77,12 @@ func (m *Mesh) probeSize(p *peer, now instant) {
 	}
 	s.tries++
 	s.until, s.bytes = now+sizeWait, p.state.Received
-	for _, size := range m.sizes() {
+	for i, size := range m.sizes() {
 		if size <= s.best {
 			continue
+		}
+		if i > 0 && s.tries == 1 && s.packet == m.sizes()[0] {
+			break // nothing has changed, most likely: one packet shows it
 		}
 		nonce := m.rnd.Uint64()
 		s.pending = append(s.pending, sizeProbe{nonce: nonce, size: size})
