@@ -43,9 +43,14 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// read hands on what comes in, until the socket breaks.
+// maxSenders is how many senders' rates are remembered: more than there are members. All are forgotten then.
+const maxSenders = 4096
+
+// read hands on what comes in, until the socket breaks. What one sender says too often is dropped unread: to decode it
+// would cost more than it costs to send, and it would keep what others say waiting.
 func (m *Mesh) read(ctx context.Context, conn net.PacketConn) {
 	buf := make([]byte, maxProbe+1)
+	rates := map[netip.Addr]*bucket{}
 	for {
 		n, addr, err := conn.ReadFrom(buf)
 		if err != nil {
@@ -55,8 +60,20 @@ func (m *Mesh) read(ctx context.Context, conn net.PacketConn) {
 		if !ok || from.Port != int(access.Control.Port()) {
 			continue
 		}
-		msg, err := decodeMessage(buf[:n])
 		sender := from.AddrPort().Addr().Unmap().WithZone("")
+		rate := rates[sender]
+		if rate == nil {
+			if len(rates) == maxSenders {
+				clear(rates)
+			}
+			b := newBucket(m.now())
+			rate = &b
+			rates[sender] = rate
+		}
+		if !rate.take(m.now()) {
+			continue
+		}
+		msg, err := decodeMessage(buf[:n])
 		m.post(ctx, func() { m.receive(sender, msg, err) })
 	}
 }

@@ -25,6 +25,14 @@ const (
 	maxSent         = 512  // envelopes in one direction
 	maxSentBytes    = roster.MaxContestedBytes * 3 / 2
 	maxExchanges    = 4 // at a time, in each direction
+	unrulyPause     = time.Minute
+)
+
+// The most commas that an envelope and the largest roster have. A list of a million nothings is two megabytes on the
+// wire and hundreds of them decoded, so commas are counted before anything is.
+const (
+	maxEnvelopeCommas = 64
+	maxPayloadCommas  = 1 << 15
 )
 
 // hello opens both directions of an exchange: what its sender has. Envelopes follow, each after its length in four
@@ -38,6 +46,7 @@ type hello struct {
 // outcome is what an exchange brought.
 type outcome struct {
 	equal bool // both sides had the same
+	whole bool // we have now whatever the other side said that it has
 	moved bool // one of them learned something
 }
 
@@ -75,8 +84,9 @@ func (m *Mesh) exchange(ctx context.Context, to netip.Addr) (outcome, error) {
 		return result, err
 	}
 	var lacks []roster.Envelope
-	if !result.equal {
-		lacks = missing(m.c.Rosters.Envelopes(), theirs.Heads)
+	if result.whole = result.equal; !result.equal {
+		all := m.c.Rosters.Envelopes()
+		lacks, result.whole = missing(all, theirs.Heads), holds(all, theirs.Heads)
 	}
 	if err := writeEnvelopes(conn, lacks); err != nil {
 		return result, err
@@ -147,7 +157,10 @@ func (m *Mesh) serve(ctx context.Context) {
 			if err != nil {
 				break
 			}
-			m.spawn(func(ctx context.Context) { m.admit(ctx, conn, slots) })
+			m.mu.Lock()
+			spawn := m.spawn
+			m.mu.Unlock()
+			spawn(func(ctx context.Context) { m.admit(ctx, conn, slots) })
 		}
 		stop()
 		l.Close()
@@ -178,9 +191,11 @@ func (m *Mesh) admit(ctx context.Context, conn net.Conn, slots chan struct{}) {
 	case <-ctx.Done():
 		return
 	}
-	if err := m.answerExchange(conn); err != nil {
+	err := m.answerExchange(conn)
+	if err != nil {
 		m.log.Debug("answer exchange of rosters", "peer", p.member.Name, "err", err)
 	}
+	m.post(ctx, func() { m.judge(p, err) })
 }
 
 // enter finds who is at an address and may exchange rosters now: one exchange at a time, and no more than anybody needs.
@@ -188,7 +203,7 @@ func (m *Mesh) enter(from netip.Addr) (*peer, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.byAddr[from]
-	if p == nil || !access.Allowed(p.member.Role, m.self.Role, access.Control) || p.fetch.served || !p.asks.take(m.now()) {
+	if p == nil || !access.Allowed(p.member.Role, m.self.Role, access.Control) || p.fetch.served || m.now() < p.fetch.barred || !p.asks.take(m.now()) {
 		return nil, false
 	}
 	p.fetch.served = true
@@ -226,6 +241,18 @@ func missing(envs []roster.Envelope, have []roster.Hash) []roster.Envelope {
 	return lacks
 }
 
+// holds reports whether all generations named are among envs, of which the newest come last.
+func holds(envs []roster.Envelope, named []roster.Hash) bool {
+	lacks := map[roster.Hash]bool{}
+	for _, h := range named {
+		lacks[h] = true
+	}
+	for i := len(envs) - 1; i >= 0 && len(lacks) > 0; i-- {
+		delete(lacks, envs[i].Hash())
+	}
+	return len(lacks) == 0
+}
+
 // parents returns the parents that a payload names, without reading more of it than necessary.
 func parents(payload []byte) []roster.Hash {
 	d := json.NewDecoder(bytes.NewReader(payload))
@@ -250,8 +277,19 @@ func parents(payload []byte) []roster.Hash {
 	return nil
 }
 
-// errTooMuch is the error for a frame beyond the bounds.
-var errTooMuch = errors.New("more than one may send")
+// errUnruly is the error for what nobody sends who keeps to the protocol.
+var errUnruly = errors.New("more than one may send, or nothing that one sends")
+
+// unruly reports whether an exchange ended with something that costs us much and that no member sends: all that members
+// keep they have verified.
+func unruly(err error) bool {
+	for _, bad := range []error{errUnruly, roster.ErrForged, roster.ErrForeign, roster.ErrInvalid} {
+		if errors.Is(err, bad) {
+			return true
+		}
+	}
+	return false
+}
 
 func writeFrame(w io.Writer, b []byte) error {
 	_, err := w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...))
@@ -266,7 +304,7 @@ func readFrame(r io.Reader, limit int) ([]byte, error) {
 	}
 	n := int64(binary.BigEndian.Uint32(head[:]))
 	if n > int64(limit) {
-		return nil, errTooMuch
+		return nil, errUnruly
 	}
 	var b bytes.Buffer
 	if m, err := io.Copy(&b, io.LimitReader(r, n)); err != nil {
@@ -341,14 +379,29 @@ func readEnvelopes(r io.Reader) ([]roster.Envelope, error) {
 		}
 		total += len(b)
 		if len(envs) == maxSent || total > maxSentBytes {
-			return envs, fmt.Errorf("read rosters: %w", errTooMuch)
+			return envs, fmt.Errorf("read rosters: %w", errUnruly)
 		}
-		e, err := roster.DecodeEnvelope(b)
+		e, err := readEnvelope(b)
 		if err != nil {
 			return envs, fmt.Errorf("read rosters: %w", err)
 		}
 		envs = append(envs, e)
 	}
+}
+
+// readEnvelope decodes one envelope, unless it or what is in it would be far larger in memory than it is here.
+func readEnvelope(b []byte) (roster.Envelope, error) {
+	if bytes.Count(b, []byte{','}) > maxEnvelopeCommas {
+		return roster.Envelope{}, errUnruly
+	}
+	e, err := roster.DecodeEnvelope(b)
+	if err != nil && !errors.Is(err, roster.ErrNewerFormat) {
+		err = errors.Join(errUnruly, err)
+	}
+	if err == nil && bytes.Count(e.Payload, []byte{','}) > maxPayloadCommas {
+		err = errUnruly
+	}
+	return e, err
 }
 
 // writeTaken says whether what was sent was news.

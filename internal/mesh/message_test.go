@@ -164,10 +164,10 @@ func TestEnvelopesAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if envs, err := readEnvelopes(&w); !errors.Is(err, errTooMuch) || len(envs) != maxSent {
+	if envs, err := readEnvelopes(&w); !errors.Is(err, errUnruly) || len(envs) != maxSent {
 		t.Errorf("%d, %v", len(envs), err)
 	}
-	if _, err := readFrame(endless{[]byte{0, 255, 255, 255}}, roster.MaxEnvelope); !errors.Is(err, errTooMuch) {
+	if _, err := readFrame(endless{[]byte{0, 255, 255, 255}}, roster.MaxEnvelope); !errors.Is(err, errUnruly) {
 		t.Error(err)
 	}
 	if _, err := readFrame(bytes.NewReader([]byte{0, 0, 1, 0, 9}), roster.MaxEnvelope); !errors.Is(err, io.ErrUnexpectedEOF) {

@@ -39,6 +39,7 @@ type fetching struct {
 	served   bool // it asks
 	failures int
 	next     instant
+	barred   instant // neither of us asks the other before, see judge
 }
 
 const (
@@ -48,7 +49,7 @@ const (
 
 // fetchFrom exchanges rosters with a peer, unless that is being done or failed just now.
 func (m *Mesh) fetchFrom(p *peer, now instant) {
-	if p.fetch.busy || now < p.fetch.next || !p.path.pings {
+	if p.fetch.busy || now < p.fetch.next || now < p.fetch.barred || !p.path.pings {
 		return
 	}
 	p.fetch.busy = true
@@ -69,12 +70,26 @@ func (m *Mesh) fetched(p *peer, result outcome, err error) {
 		p.fetch.next = now + min(maxFetchWait, fetchWait<<min(p.fetch.failures, 10))
 		p.fetch.failures++
 	}
+	m.judge(p, err)
 	if err != nil {
 		m.log.Debug("exchange rosters", "peer", p.member.Name, "err", err)
 		return
 	}
-	if m.peers[p.member.Identity] == p {
+	if result.whole && m.peers[p.member.Identity] == p {
 		m.compare(p)
+	}
+}
+
+// judge bars a peer from exchanges for a while after it sent what no member sends: to verify that takes seconds, during
+// which nobody else's rosters are taken.
+func (m *Mesh) judge(p *peer, err error) {
+	matter := "unruly " + p.member.Name
+	switch {
+	case m.peers[p.member.Identity] != p || err == nil:
+		m.notes.drop(matter)
+	case unruly(err):
+		p.fetch.barred = m.now() + unrulyPause
+		m.notes.put(matter, p.member.Name+" sends what is no roster of this deployment: it is broken or hostile")
 	}
 }
 
