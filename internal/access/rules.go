@@ -74,6 +74,25 @@ func Rules(r *roster.Roster, self roster.Member, iface string) (string, error) {
 	return t.text(), nil
 }
 
+// Shut returns the packet filter of the mesh device of a host that no roster has in the mesh yet, or any more, for
+// nft(8): it takes the place of that of [Rules], and nothing passes.
+func Shut(iface string) (string, error) {
+	if err := checkInterface(iface); err != nil {
+		return "", err
+	}
+	t := table{name: "pressenter_mesh"}
+	for _, hook := range []string{"input", "output", "forward"} {
+		t.chain(hook)
+		for _, way := range []string{"iifname", "oifname"} {
+			if hook == "forward" || hook == "input" == (way == "iifname") {
+				t.line(2, `%s %q counter drop comment "not in the mesh"`, way, iface)
+			}
+		}
+		t.line(1, "}")
+	}
+	return t.text(), nil
+}
+
 // match is what tells a service's first packets from others.
 func (s Service) match() string {
 	if s == Control {

@@ -416,3 +416,33 @@ func TestRulesOfManyMembersLoad(t *testing.T) {
 	a, b := s.open("v2", "s1", P2P.Port())
 	s.say(a, b)
 }
+
+// TestShutDeviceIsSilent lets nobody through, in neither direction, and gives way to a member's filter.
+func TestShutDeviceIsSilent(t *testing.T) {
+	s := newStand(t, deployment("v1", "v2", "s1", "s2"), "s1")
+	text, err := Shut("mesh0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.command(s.near, text, "nft", "-f", "-")
+	for _, c := range []struct {
+		chain    string
+		from     *netlab.Namespace
+		to, mine string
+	}{{"input", s.far, "s1", "s2"}, {"output", s.near, "s2", "s1"}} {
+		before := s.dropped("pressenter_mesh", c.chain, "not in the mesh")
+		err := c.from.Do(func() error {
+			conn, err := net.DialUDP("udp6", &net.UDPAddr{IP: s.address(c.mine).AsSlice()}, net.UDPAddrFromAddrPort(netip.AddrPortFrom(s.address(c.to), Control.Port())))
+			if err != nil {
+				return err
+			}
+			_, _ = conn.Write([]byte("x")) // the output filter says so to the sender
+			return conn.Close()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.await("pressenter_mesh", c.chain, "not in the mesh", before)
+	}
+	s.load(s.r)
+}

@@ -118,6 +118,9 @@ func TestRulesRefuse(t *testing.T) {
 		if _, err := Underlay(r.Members[0], 1, name); err == nil {
 			t.Errorf("underlay rules for a device called %q", name)
 		}
+		if _, err := Shut(name); err == nil {
+			t.Errorf("a filter that shuts a device called %q", name)
+		}
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/pressenter/pressenter/internal/netlab"
+	"github.com/pressenter/pressenter/internal/roster"
 )
 
 // TestLoadRulesIntoTheKernel replaces a filter, and keeps it when the next is wrong.
@@ -26,5 +27,18 @@ func TestLoadRulesIntoTheKernel(t *testing.T) {
 	out, err := n.Command(t.Context(), "nft", "list", "tables").CombinedOutput()
 	if err != nil || string(out) != "table inet y\n" {
 		t.Errorf("tables are %q, %v, want y only", out, err)
+	}
+}
+
+// A device that peers get before their filter is loaded, or whose filter cannot be loaded, lets nothing through.
+func TestNoRosterNoTraffic(t *testing.T) {
+	n := netlab.New(t).Namespace("shut")
+	f := &rules{enabled: true, iface: "mesh0"}
+	if err := n.Do(func() error { return f.load(t.Context(), membersOf(nil), roster.Key{1}) }); err != nil {
+		t.Fatal(err)
+	}
+	out, err := n.Command(t.Context(), "nft", "list", "table", "inet", "pressenter_mesh").CombinedOutput()
+	if err != nil || strings.Count(string(out), "drop") != 4 || strings.Contains(string(out), "\taccept") {
+		t.Errorf("the filter is %v\n%s", err, out)
 	}
 }

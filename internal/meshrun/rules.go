@@ -19,25 +19,15 @@ type rules struct {
 	loaded   string
 }
 
-// load brings the filter up to date.
+// load brings the filter up to date. Before there is a roster nothing passes the device: the tunnel gets its peers before
+// the filter that says what they may, and if that one cannot be loaded, the one before stays.
 func (f *rules) load(ctx context.Context, m *members, self roster.Key) error {
-	if !f.enabled || m.roster == nil {
+	if !f.enabled {
 		return nil
 	}
-	member, ok := m.byID[self]
-	if !ok {
-		return nil // no tunnel has a peer then
-	}
-	text, err := access.Rules(m.roster, member, f.iface)
+	text, err := f.text(m, self)
 	if err != nil {
 		return err
-	}
-	if f.underlay {
-		more, err := access.Underlay(member, f.port, f.iface, f.open...)
-		if err != nil {
-			return err
-		}
-		text += more
 	}
 	if text == f.loaded {
 		return nil
@@ -47,4 +37,18 @@ func (f *rules) load(ctx context.Context, m *members, self roster.Key) error {
 	}
 	f.loaded = text
 	return nil
+}
+
+// text is what the filter is to be.
+func (f *rules) text(m *members, self roster.Key) (string, error) {
+	member, ok := m.byID[self]
+	if !ok {
+		return access.Shut(f.iface)
+	}
+	text, err := access.Rules(m.roster, member, f.iface)
+	if err != nil || !f.underlay {
+		return text, err
+	}
+	more, err := access.Underlay(member, f.port, f.iface, f.open...)
+	return text + more, err
 }
