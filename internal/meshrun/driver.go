@@ -14,7 +14,7 @@ import (
 
 // driver is one way to carry packets.
 type driver interface {
-	open(ctx context.Context, p *Process, s Spec) (device, error)
+	open(ctx context.Context, p *Process, s Spec, key tunnel.Key) (device, error)
 	backend() string
 	filters() bool // there is a device in the kernel, on which a packet filter can be set
 	rekey(tunnel.Key) error
@@ -32,11 +32,7 @@ func driverOf(s Spec) (driver, error) {
 
 type wireguardDriver struct{ device *wireguard.Device }
 
-func (d *wireguardDriver) open(ctx context.Context, p *Process, s Spec) (device, error) {
-	key, err := readKey(tunnelKey(p.Dir, s.Driver))
-	if err != nil {
-		return nil, err
-	}
+func (d *wireguardDriver) open(ctx context.Context, p *Process, s Spec, key tunnel.Key) (device, error) {
 	listen, err := parseListen(s.Listen)
 	if err != nil {
 		return nil, err
@@ -57,11 +53,7 @@ func (d *wireguardDriver) rekey(k tunnel.Key) error { return d.device.Rekey(k) }
 
 type vpncloudDriver struct{ device *vpncloud.Device }
 
-func (d *vpncloudDriver) open(ctx context.Context, p *Process, s Spec) (device, error) {
-	key, err := readKey(tunnelKey(p.Dir, s.Driver))
-	if err != nil {
-		return nil, err
-	}
+func (d *vpncloudDriver) open(ctx context.Context, p *Process, s Spec, key tunnel.Key) (device, error) {
 	listen, err := parseListen(s.Listen)
 	if err != nil {
 		return nil, err

@@ -123,7 +123,11 @@ func bear(path string, newKey func() (tunnel.Key, error)) (tunnel.Key, error) {
 	if k, err = newKey(); err != nil {
 		return tunnel.Key{}, err
 	}
-	return k, atomicfile.Write(path, []byte(k.String()+"\n"), 0o600)
+	return k, writeKey(path, k)
+}
+
+func writeKey(path string, k tunnel.Key) error {
+	return atomicfile.Write(path, []byte(k.String()+"\n"), 0o600)
 }
 
 // readKey reads a private key. The text of a bad one is not told.

@@ -59,8 +59,12 @@ type running struct {
 	rules    *rules
 	started  time.Time
 
-	members atomic.Pointer[members] // of the roster that is obeyed
-	obeying sync.Mutex              // one obey at a time
+	lock     *process.Lock
+	troubles troubles
+
+	members atomic.Pointer[members]    // of the roster that is obeyed
+	key     atomic.Pointer[tunnel.Key] // the private key that the device uses
+	obeying sync.Mutex                 // one obey at a time
 }
 
 // Run carries the mesh until ctx is done or the host's folder is gone. It returns at once with a *process.Held inside
@@ -79,18 +83,19 @@ func (p *Process) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("carry mesh of %q: %w", p.Dir, err)
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
+	r.lock = lock
 	l, err := api.ListenIn(p.Dir, api.MeshSocket)
 	if err != nil {
 		return err
 	}
 	p.Logger.Info("mesh started", "backend", r.driver.backend(), "why", r.device.Reason(), "address", r.device.Address())
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.mesh.Run(ctx) })
-	g.Go(func() error { return r.serve(ctx, l) })
-	g.Go(func() error { return r.watchSpec(ctx) })
-	g.Go(func() error { return wireguard.WatchUnderlay(ctx, r.mesh.UnderlayChanged) })
+	g, life := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.mesh.Run(life) })
+	g.Go(func() error { return r.serve(life, l) })
+	g.Go(func() error { return r.watchSpec(life) })
+	g.Go(func() error { return wireguard.WatchUnderlay(life, r.mesh.UnderlayChanged) })
 	if r.server != nil {
-		g.Go(func() error { return r.relay(ctx) })
+		g.Go(func() error { return r.relay(life) })
 	}
 	if err := g.Wait(); err != nil && !errors.Is(err, errGone) && ctx.Err() == nil {
 		return fmt.Errorf("carry mesh of %q: %w", p.Dir, err)
@@ -116,11 +121,16 @@ func (p *Process) open(ctx context.Context) (_ *running, err error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &running{Process: p, spec: spec, rosters: rosters, started: time.Now().UTC()}
+	key, err := readKey(tunnelKey(p.Dir, spec.Driver))
+	if err != nil {
+		return nil, err
+	}
+	r := &running{Process: p, spec: spec, rosters: rosters, started: time.Now().UTC(), troubles: troubles{logger: p.Logger}}
+	r.key.Store(&key)
 	if r.driver, err = driverOf(spec); err != nil {
 		return nil, err
 	}
-	if r.device, err = r.driver.open(ctx, p, spec); err != nil {
+	if r.device, err = r.driver.open(ctx, p, spec, key); err != nil {
 		return nil, err
 	}
 	r.members.Store(membersOf(rosters.State().Effective))
@@ -144,9 +154,9 @@ func (p *Process) open(ctx context.Context) (_ *running, err error) {
 	if err := r.rules.load(ctx, r.members.Load(), spec.Identity); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
-	if err := r.forwards.set(spec.Serve, spec.Forwards); err != nil {
-		return nil, errors.Join(err, r.close())
-	}
+	// A port that somebody else has costs what goes through that port, not every tunnel of the host.
+	r.troubles.note("forwards", r.forwards.set(spec.Serve, spec.Forwards))
+	r.takeKey() // a crash may have come between the roster and the key
 	return r, nil
 }
 
@@ -182,15 +192,15 @@ func (r *running) takeKey() {
 	if !ok {
 		return
 	}
-	keys, err := BearKeys(r.Dir, r.spec.Driver)
-	if err != nil || keys.Next.IsZero() || self.Mesh.Key != keys.Next {
+	next, err := readKey(filepath.Join(r.Dir, Folder, NextKey))
+	if err != nil {
 		return
 	}
-	next, err := readKey(filepath.Join(r.Dir, Folder, NextKey))
-	if err == nil {
-		err = r.driver.rekey(next)
+	if k, err := public(r.spec.Driver, next); err != nil || self.Mesh.Key != k {
+		return
 	}
-	if err == nil {
+	if err = r.driver.rekey(next); err == nil {
+		r.key.Store(&next)
 		err = takeNext(r.Dir)
 	}
 	if err != nil {
@@ -200,19 +210,29 @@ func (r *running) takeKey() {
 	r.Logger.Info("tunnel key changed", "key", tunnel.Key(self.Mesh.Key))
 }
 
-// relay answers on the relay's port.
+// relay answers on the relay's port, as soon as it can be had: the host's own tunnels do not depend on it.
 func (r *running) relay(ctx context.Context) error {
-	l, err := new(net.ListenConfig).Listen(ctx, "tcp", r.spec.Relay)
-	if err != nil {
-		return fmt.Errorf("open relay port: %w", err)
+	t := time.NewTicker(specEvery)
+	defer t.Stop()
+	for {
+		l, err := new(net.ListenConfig).Listen(ctx, "tcp", r.spec.Relay)
+		if err == nil {
+			r.troubles.note("relay", nil)
+			return r.server.Serve(ctx, l)
+		}
+		r.troubles.note("relay", fmt.Errorf("open relay port: %w", err))
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
 	}
-	return r.server.Serve(ctx, l)
 }
 
 // specEvery is how often the spec is looked at.
 const specEvery = 250 * time.Millisecond
 
-// watchSpec follows the agent's spec for as long as the host's folder is there.
+// watchSpec follows the agent's spec for as long as the host's folder is there and the lock in it is ours.
 func (r *running) watchSpec(ctx context.Context) error {
 	t := time.NewTicker(specEvery)
 	defer t.Stop()
@@ -228,13 +248,45 @@ func (r *running) watchSpec(ctx context.Context) error {
 				return errGone
 			}
 		}
+		if err := r.holds(); err != nil {
+			return err
+		}
 		if err != nil || !r.spec.SameProcess(spec) {
 			continue // the agent starts another process for it
 		}
-		if err := r.forwards.set(spec.Serve, spec.Forwards); err != nil {
-			r.Logger.Error("forwards", "err", err)
-		}
+		r.troubles.note("tunnel key", r.keepKey())
+		r.troubles.note("forwards", r.forwards.set(spec.Serve, spec.Forwards))
 	}
+}
+
+// holds says whether the lock in the folder is still the one that we took. Without it nobody sees this process, and
+// the agent starts another beside it, which finds every port taken.
+func (r *running) holds() error {
+	ours, err := r.lock.File().Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(filepath.Join(r.Dir, LockFile))
+	if errors.Is(err, os.ErrNotExist) || err == nil && !os.SameFile(ours, there) {
+		return fmt.Errorf("%s was removed or replaced while this process held it", LockFile)
+	}
+	return nil // what cannot be told is no reason to end every tunnel
+}
+
+// keepKey writes the key in use again if its file is gone: the roster holds its public half, and whoever reads the
+// keys next would bear another.
+func (r *running) keepKey() error {
+	path := tunnelKey(r.Dir, r.spec.Driver)
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	r.obeying.Lock() // not while the next key takes its place
+	defer r.obeying.Unlock()
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	r.Logger.Warn("the file of the tunnel key was gone: written again")
+	return writeKey(path, *r.key.Load())
 }
 
 var errGone = errors.New("the host's folder is gone")

@@ -71,8 +71,12 @@ func (r *running) status() api.MeshStatus {
 	s := r.mesh.Status()
 	s.PID, s.Version, s.Since = os.Getpid(), r.Version, r.started
 	s.Driver, s.Backend, s.Reason = r.spec.Driver, r.driver.backend(), r.device.Reason()
-	if keys, err := BearKeys(r.Dir, r.spec.Driver); err == nil {
-		s.Key = tunnel.Key(keys.Tunnel).String()
+	if k, err := public(r.spec.Driver, *r.key.Load()); err == nil { // the one in use, whatever the files say
+		s.Key = tunnel.Key(k).String()
+	}
+	s.Notes = append(s.Notes, r.troubles.list()...)
+	if self, ok := r.memberByID(r.spec.Identity); ok && s.Key != tunnel.Key(self.Mesh.Key).String() && s.Key != tunnel.Key(self.Mesh.Next).String() {
+		s.Notes = append(s.Notes, "its tunnel key is not the one in the roster, so nobody lets it in; 'pressenter apply' makes it known")
 	}
 	if r.server != nil {
 		s.Relaying = r.server.Members()
