@@ -98,8 +98,11 @@ type keeper struct {
 	unwritten *api.Intent
 	rotated   bool            // the mesh process uses another key than the host's record says
 	mesh      *api.MeshStatus // of the last turn; nil: it did not answer
-	// meshTrouble is what was last logged about it.
+	// meshTrouble is what was last logged about it, meshSilent since when it runs and answers nothing.
 	meshTrouble string
+	meshSilent  time.Time
+	// meshFollows: no mesh process runs, or it has this host's rosters. One that has not may let in who was removed.
+	meshFollows bool
 	watch       string // progress or outcome of an arming watch, "" when none
 
 	life    context.Context // ends with the agent

@@ -20,6 +20,13 @@ import (
 // meshTimeout bounds what a turn waits for the mesh process.
 const meshTimeout = time.Second
 
+// meshPatience is how long a mesh process may run without an answer before it is replaced. It is long for a computer
+// that is busy: ending it costs the host its tunnels for a moment.
+const meshPatience = 30 * time.Second
+
+// errMeshSilent is inside the error when a mesh process did not answer at all.
+var errMeshSilent = errors.New("it does not answer")
+
 // meshWanted says what the mesh process of this host should do; without a place in the mesh there is to be none.
 func meshWanted(f facts) (meshrun.Spec, bool) {
 	r := f.state.Effective
@@ -85,6 +92,13 @@ func (k *keeper) followMesh(ctx context.Context, f facts) error {
 			return err
 		}
 	}
+	if up && k.meshStuck() {
+		k.Logger.Warn("ending a mesh process that does not answer", "for", meshPatience)
+		if err := k.runner.StopMesh(ctx); err != nil {
+			return err
+		}
+		up = false
+	}
 	if up {
 		return nil
 	}
@@ -96,6 +110,18 @@ func (k *keeper) followMesh(ctx context.Context, f facts) error {
 	return nil
 }
 
+// meshStuck says whether the mesh process has answered nothing for too long: it is stopped or stuck, or its socket is
+// gone. It gets as much time again before it is asked the next time.
+func (k *keeper) meshStuck() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.meshSilent.IsZero() || time.Since(k.meshSilent) < meshPatience {
+		return false
+	}
+	k.meshSilent = time.Time{}
+	return true
+}
+
 // syncMesh gives the mesh process the rosters that it lacks, takes those that it learnt from peers, and notes how it
 // is. A mesh process that does not answer is no reason to do nothing else.
 func (k *keeper) syncMesh(ctx context.Context) {
@@ -103,10 +129,21 @@ func (k *keeper) syncMesh(ctx context.Context) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.mesh = nil
+	_, up := k.runner.Mesh()
+	switch {
+	case !up || !errors.Is(err, errMeshSilent):
+		k.meshSilent = time.Time{}
+	case k.meshSilent.IsZero():
+		k.meshSilent = time.Now()
+	}
+	k.meshFollows = !up || err == nil
 	if err != nil {
-		if _, up := k.runner.Mesh(); up && err.Error() != k.meshTrouble {
+		if up && !errors.Is(err, errMeshSilent) {
+			k.mesh = &st // it answers, and cannot do all that it was asked
+		}
+		if up && err.Error() != k.meshTrouble {
 			k.meshTrouble = err.Error()
-			k.Logger.Warn("mesh process does not answer", "err", err)
+			k.Logger.Warn("asking the mesh process", "err", err)
 		}
 		return
 	}
@@ -128,7 +165,7 @@ func (k *keeper) askMesh(ctx context.Context) (api.MeshStatus, error) {
 	defer c.Close()
 	st, err := c.Mesh(ctx)
 	if err != nil {
-		return st, err
+		return st, fmt.Errorf("%w: %w", errMeshSilent, err)
 	}
 	if k.sameHeads(st.Heads) {
 		return st, nil

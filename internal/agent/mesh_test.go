@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/meshrun"
@@ -120,6 +121,35 @@ func TestMeshProcessIsReplacedOnlyIfNeedBe(t *testing.T) {
 	}
 }
 
+// A process that runs and answers nothing is replaced after a while, and not again at once.
+func TestMeshProcessThatIsSilentIsReplaced(t *testing.T) {
+	r := newValidator(t)
+	r.inMesh(t)
+	r.mustTurn(t)
+	r.mustTurn(t)
+	if r.run.meshStops != 0 || r.meshSilent.IsZero() {
+		t.Fatalf("%d stops; silent since %v", r.run.meshStops, r.meshSilent)
+	}
+	if r.applied != "" {
+		t.Error("it says that it follows the roster, and its mesh process may not")
+	}
+	r.meshSilent = time.Now().Add(-meshPatience)
+	must(t, writeJSON(r.Folder.intent(), api.Intent{Held: true, By: "me"}))
+	r.mustTurn(t)
+	if r.run.meshStops != 0 {
+		t.Error("a held host's mesh process was ended")
+	}
+	must(t, writeJSON(r.Folder.intent(), api.Intent{}))
+	r.mustTurn(t)
+	if r.run.meshStops != 1 || !r.run.mesh {
+		t.Errorf("%d stops; runs %v", r.run.meshStops, r.run.mesh)
+	}
+	r.mustTurn(t)
+	if r.run.meshStops != 1 {
+		t.Error("the new process was given no time")
+	}
+}
+
 // What a person holds is not touched, and a copy of a host's folder carries no mesh.
 func TestNoMeshFor(t *testing.T) {
 	r := newValidator(t)
@@ -178,6 +208,9 @@ func TestMeshSync(t *testing.T) {
 	r.mustTurn(t)
 	if head := r.rosters.State().Head; head == nil || head.Hash() != next.Hash() {
 		t.Errorf("head %v", head)
+	}
+	if r.applied != next.Hash().String() {
+		t.Errorf("it follows %q", r.applied)
 	}
 	if !r.learned || r.run.starts != 1 {
 		t.Errorf("learned %v, %d starts", r.learned, r.run.starts)

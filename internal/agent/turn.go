@@ -44,7 +44,7 @@ func (k *keeper) turn(ctx context.Context) error {
 	}
 	err = errors.Join(err, trouble)
 	applied := ""
-	if err == nil && len(f.state.Heads) == 1 && v.wish != leave {
+	if err == nil && len(f.state.Heads) == 1 && v.wish != leave && k.meshFollows {
 		applied = f.state.Heads[0].String()
 	}
 	k.note(v, applied, err)
