@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/roster"
@@ -20,23 +21,46 @@ const batch = 16 << 10
 type link struct {
 	ctx   context.Context
 	close context.CancelFunc // at once, from any goroutine, more than once
-	out   chan []byte
+	out   chan held
+}
+
+// held is a frame that waits, and the count of those that its sender has waiting; nil where nobody counts.
+type held struct {
+	frame []byte
+	of    *atomic.Int32
+}
+
+// leave returns a frame that does not wait any more.
+func (w held) leave() []byte {
+	if w.of != nil {
+		w.of.Add(-1)
+	}
+	return w.frame
 }
 
 func newLink(ctx context.Context) *link {
 	ctx, cancel := context.WithCancel(ctx)
-	return &link{ctx: ctx, close: cancel, out: make(chan []byte, queued)}
+	return &link{ctx: ctx, close: cancel, out: make(chan held, queued)}
 }
 
 // send queues a datagram and reports whether there was room: the newest is dropped, and nobody waits.
-func (l *link) send(member roster.Key, datagram []byte) bool {
+func (l *link) send(member roster.Key, datagram []byte) bool { return l.sendOf(nil, member, datagram) }
+
+// sendOf is send for one of several senders, who may take three quarters of the room at most.
+func (l *link) sendOf(of *atomic.Int32, member roster.Key, datagram []byte) bool {
 	if l.ctx.Err() != nil || len(l.out) == cap(l.out) {
 		return false
 	}
+	if of != nil && of.Add(1) > queued*3/4 {
+		of.Add(-1)
+		return false
+	}
+	w := held{encode(member, datagram), of}
 	select {
-	case l.out <- encode(member, datagram):
+	case l.out <- w:
 		return true
 	default:
+		w.leave()
 		return false
 	}
 }
@@ -88,7 +112,7 @@ func (l *link) write(conn net.Conn) {
 			return
 		}
 		for range len(l.out) {
-			if _, err := w.Write(<-l.out); err != nil {
+			if _, err := w.Write((<-l.out).leave()); err != nil {
 				return
 			}
 		}
@@ -98,7 +122,8 @@ func (l *link) write(conn net.Conn) {
 		select {
 		case <-l.ctx.Done():
 			return
-		case frame = <-l.out:
+		case next := <-l.out:
+			frame = next.leave()
 		case <-beat.C:
 			frame = encode(roster.Key{}, nil)
 		}

@@ -136,7 +136,8 @@ func TestBandwidthOfAMember(t *testing.T) {
 		go func() { // a destination that takes all
 			for to.ctx.Err() == nil {
 				select {
-				case <-to.out:
+				case f := <-to.out:
+					f.leave()
 				case <-to.ctx.Done():
 				}
 			}

@@ -15,7 +15,8 @@ import (
 	"github.com/pressenter/pressenter/internal/roster"
 )
 
-// DefaultBandwidth is what one member may send, and receive, through a relay, in bits a second.
+// DefaultBandwidth is what one member may send, and receive from one other, through a relay, in bits a second. From all
+// others together it may receive a third more.
 const DefaultBandwidth = 100_000_000
 
 // Server is the switch on a sentry's opt-in port. It serves members only and delivers a member's datagrams to one other
@@ -54,6 +55,30 @@ type client struct {
 	tls      roster.Key
 	sent     *bucket
 	received *bucket
+
+	mu     sync.Mutex
+	shares map[roster.Key]*share // by the identity of who sends to the member
+}
+
+// share is what one sender may take of what a member receives: three quarters of the frames that wait, and of a bandwidth
+// that is a third more than one member may send. One that floods a member does not keep out the others.
+type share struct {
+	*bucket
+	waiting atomic.Int32
+}
+
+func (c *client) share(from roster.Key) *share {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	x := c.shares[from]
+	if x == nil {
+		if c.shares == nil {
+			c.shares = map[roster.Key]*share{}
+		}
+		x = &share{bucket: &bucket{rate: c.received.rate * 3 / 4, burst: c.received.burst * 3 / 4}}
+		c.shares[from] = x
+	}
+	return x
 }
 
 // counts are of datagrams, since the start.
@@ -178,7 +203,7 @@ func (s *Server) admit(ctx context.Context, key roster.Key) *client {
 	burst := max(perSecond/8, queued*MaxDatagram)
 	c := &client{
 		link: newLink(ctx), member: m, tls: key,
-		sent: &bucket{rate: perSecond, burst: burst}, received: &bucket{rate: perSecond, burst: burst},
+		sent: &bucket{rate: perSecond, burst: burst}, received: &bucket{rate: perSecond * 4 / 3, burst: burst * 4 / 3},
 	}
 	s.mu.Lock()
 	if s.links == nil {

@@ -87,7 +87,8 @@ func (s *Server) deliver(ctx context.Context, from *client, to roster.Key, datag
 
 // pass sends a datagram down a link.
 func (s *Server) pass(l *client, from roster.Key, datagram []byte) {
-	if l.received.take(len(datagram)) && l.send(from, datagram) {
+	x := l.share(from)
+	if x.take(len(datagram)) && l.received.take(len(datagram)) && l.sendOf(&x.waiting, from, datagram) {
 		s.counts.delivered.Add(1)
 		return
 	}

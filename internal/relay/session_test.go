@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -215,5 +216,29 @@ func TestShimsExpire(t *testing.T) {
 	}
 	if u, n := v.inUse(); u != 1 || n != 1 {
 		t.Errorf("%d links and %d ways, want 1 and 1", u, n)
+	}
+}
+
+// A member that floods another one through a relay takes neither all of the room nor all of the bandwidth.
+func TestFloodLeavesRoomForOthers(t *testing.T) {
+	for name, read := range map[string]bool{"a member that is slow": false, "a member that reads": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, s, c, _ := relayed(t, "s2", "s3")
+				flood, honest := message(transport, strings.Repeat("x", 1400)), message(transport, "hello")
+				for before := uint64(0); s.counts.overrun.Load() == 0 || before != s.counts.delivered.Load(); {
+					before = s.counts.delivered.Load()
+					s.pass(c, identity("s2"), flood)
+					for read && len(c.out) > 0 {
+						(<-c.out).leave()
+					}
+				}
+				before := s.counts.delivered.Load()
+				s.pass(c, identity("s3"), honest)
+				if s.counts.delivered.Load() != before+1 {
+					t.Error("who floods a member keeps others out")
+				}
+			})
+		})
 	}
 }
