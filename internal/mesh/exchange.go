@@ -140,10 +140,14 @@ func closeWith(ctx context.Context, conn net.Conn) func() {
 	}
 }
 
-// serve answers exchanges until ctx is done.
+// serve answers exchanges until ctx is done. With a hidden host nobody may begin one, so it does not listen either.
 func (m *Mesh) serve(ctx context.Context) {
 	slots := make(chan struct{}, maxExchanges)
 	for ctx.Err() == nil {
+		if !m.serves() {
+			sleep(ctx, listenAgain)
+			continue
+		}
 		l, err := m.c.Tunnel.ListenTCP(access.Control.Port())
 		if err != nil {
 			m.post(ctx, func() { m.notes.put("serve", "cannot serve rosters inside the mesh: "+err.Error()) })
@@ -166,6 +170,13 @@ func (m *Mesh) serve(ctx context.Context) {
 		l.Close()
 		sleep(ctx, listenAgain)
 	}
+}
+
+// serves reports whether anybody may exchange rosters with us.
+func (m *Mesh) serves() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.ContainsFunc(roster.Roles(), func(r roster.Role) bool { return access.Allowed(r, m.self.Role, access.Control) })
 }
 
 // admit lets one peer exchange rosters with us, if it may and there is a place for it. Waiting for one saves work: who

@@ -129,7 +129,7 @@ func (t *fakeTunnel) DialTCP(ctx context.Context, to netip.AddrPort) (net.Conn, 
 	return nil, ctx.Err()
 }
 
-// reach returns the listener of a peer with whom there is a session on both sides.
+// reach returns the listener of a peer with whom there is a session on both sides; one that refuses where it has none.
 func (t *fakeTunnel) reach(to netip.Addr) *fakeListener {
 	t.net.mu.RLock()
 	defer t.net.mu.RUnlock()
@@ -158,6 +158,11 @@ func (t *fakeTunnel) reach(to netip.Addr) *fakeListener {
 	o := target.peers[key]
 	if o == nil || o.session != session && o.prev != session || o.Address != t.address || target.down.Load() {
 		return nil
+	}
+	if target.tcp == nil {
+		refuses := &fakeListener{closed: make(chan struct{})}
+		close(refuses.closed)
+		return refuses
 	}
 	return target.tcp
 }

@@ -2,13 +2,16 @@ package mesh
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -145,6 +148,71 @@ func TestNotLearnedWithHalfTheRosters(t *testing.T) {
 			return st.Learned
 		})
 	})
+}
+
+// Nobody may start anything with a hidden host: not even a connection that is closed at once.
+func TestHiddenHostDoesNotListen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLab(t, newDeployment(t, 1, 2, 0))
+		l.runAll()
+		l.within(time.Minute, "everybody to be up", l.allUp)
+		for name, want := range map[string]bool{"v0": false, "s0": true} {
+			tunnel := l.hosts[name].tunnel
+			tunnel.mu.Lock()
+			listens := tunnel.tcp != nil
+			tunnel.mu.Unlock()
+			if listens != want {
+				t.Errorf("%s listens: %v", name, listens)
+			}
+		}
+	})
+}
+
+// A look-up's error names the address that we asked from.
+func TestLookUpsTellNoAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		d := newDeployment(t, 1, 0, 0)
+		d.next(t, func(r *roster.Roster) {
+			m := newMember(roster.RoleSentry, 0, r.Generation)
+			m.Mesh.Endpoint = "s0.example.org:51820"
+			r.Members = append(r.Members, m)
+		})
+		l := newLab(t, d)
+		h := l.hosts["v0"]
+		h.c.Resolve = func(context.Context, string) ([]netip.AddrPort, error) {
+			return nil, &net.DNSError{Err: "read udp 192.0.2.77:4242->192.0.2.1:53: i/o timeout", Server: "192.0.2.1:53", IsTimeout: true}
+		}
+		h.log = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		l.runAll()
+		time.Sleep(time.Minute)
+		l.stopAll()
+		if !strings.Contains(log.String(), "s0.example.org") || strings.Contains(log.String(), "192.0.2.") {
+			t.Errorf("log:\n%s", &log)
+		}
+	})
+}
+
+// One member that tells many places of another does not drown what others tell.
+func TestOneTellerIsOneVoice(t *testing.T) {
+	l := newLab(t, newDeployment(t, 1, 3, 0))
+	h := l.hosts["v0"]
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.obey()
+	honest, liar, lost := h.peers[keyOf("identity", "s0")], h.peers[keyOf("identity", "s1")], h.peers[keyOf("identity", "s2")]
+	truth := netip.MustParseAddrPort("198.51.100.1:51820")
+	h.hinted(honest, sighting{Identity: lost.member.Identity, Address: truth, Age: 5}, h.now())
+	lies := []netip.AddrPort{truth}
+	for i := range maxMoved {
+		lies = append(lies, netip.AddrPortFrom(netip.AddrFrom4([4]byte{203, 0, 113, byte(i + 1)}), 51820))
+	}
+	for _, lie := range lies {
+		h.hinted(liar, sighting{Identity: lost.member.Identity, Address: lie}, h.now())
+	}
+	if places := h.direct(lost); !slices.Contains(places, truth) {
+		t.Errorf("it is looked for at %v", places)
+	}
 }
 
 // torrent is a socket on which one peer says the same thing again and again, then another one says something once.

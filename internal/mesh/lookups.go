@@ -59,7 +59,8 @@ func (m *Mesh) resolve(p *peer, now instant) {
 func (m *Mesh) resolved(p *peer, l *lookup, found []netip.AddrPort, err error) {
 	l.busy = false
 	if err != nil || len(found) == 0 {
-		m.log.Debug("look up endpoint", "peer", p.member.Name, "endpoint", p.member.Mesh.Endpoint, "err", err)
+		// Its error may say from which of our addresses the name was looked up, and we may be hidden.
+		m.log.Debug("endpoint has no address", "peer", p.member.Name, "endpoint", p.member.Mesh.Endpoint)
 		return
 	}
 	first := len(l.addrs) == 0

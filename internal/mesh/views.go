@@ -24,7 +24,7 @@ type hint struct {
 }
 
 const (
-	maxHints  = 4 // of one peer
+	maxHints  = 4 // of one peer, each by another member
 	hintValid = 10 * time.Minute
 	recent    = time.Minute // an endpoint that was heard since is worth telling
 )
@@ -118,7 +118,7 @@ func (m *Mesh) direct(p *peer) []netip.AddrPort {
 	now := m.now()
 	told := 0
 	for _, h := range p.hints {
-		if now-h.seen < hintValid && told < 2 {
+		if now-h.seen < hintValid && told < 2 && h.at != p.path.good {
 			told++
 			add(h.at)
 		}
@@ -129,14 +129,15 @@ func (m *Mesh) direct(p *peer) []netip.AddrPort {
 	return out
 }
 
-// hinted takes note of where a member was heard by another one, freshest first.
+// hinted takes note of where a member was heard by another one, freshest first. Of each teller the last word counts: who
+// tells many places does not drown what others tell.
 func (m *Mesh) hinted(by *peer, s sighting, now instant) {
 	p := m.peers[s.Identity]
 	if p == nil || p == by || p.member.Hidden() || !plausible(s.Address) {
 		return
 	}
 	h := hint{by: by.member.Identity, at: s.Address, seen: now - time.Duration(min(s.Age, 3600))*time.Second}
-	p.hints = slices.DeleteFunc(p.hints, func(o hint) bool { return o.at == h.at || o.by == h.by && now-o.seen > hintValid })
+	p.hints = slices.DeleteFunc(p.hints, func(o hint) bool { return o.by == h.by })
 	i, _ := slices.BinarySearchFunc(p.hints, h.seen, func(o hint, at instant) int {
 		if o.seen >= at {
 			return -1
