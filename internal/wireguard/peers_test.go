@@ -1,6 +1,7 @@
 package wireguard
 
 import (
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -160,5 +161,34 @@ func TestCheckPeers(t *testing.T) {
 	}
 	if err := checkPeers([]tunnel.Peer{{Key: tunnel.Key{1}}, {Key: tunnel.Key{2}}, {Key: tunnel.Key{3}, Address: meshAddress(1)}}); err != nil {
 		t.Error(err)
+	}
+}
+
+// broken is an engine with one peer, on a host that cannot change its routes.
+type broken struct {
+	inside
+	model
+}
+
+func (b *broken) configure(c wgtypes.Config) error {
+	b.apply(c.Peers)
+	return nil
+}
+func (b *broken) state() (wgtypes.Device, error)   { return wgtypes.Device{Peers: b.peers}, nil }
+func (b *broken) close() error                     { return nil }
+func (b *broken) remove() error                    { return nil }
+func (b *broken) MTU() int                         { return 1420 }
+func (b *broken) setSegment(netip.Addr, int) error { return errors.New("no such device") }
+
+// Who left is cut off, whatever else fails.
+func TestWhoLeftIsCutOffFirst(t *testing.T) {
+	at := netip.MustParseAddr("fd00::2")
+	b := &broken{model: model{peers: []wgtypes.Peer{{PublicKey: wgtypes.Key{2}, AllowedIPs: allowed(at)}}}}
+	d := &Device{inside: b, engine: b}
+	if err := d.SetPeers(nil); err == nil {
+		t.Error("that a route stayed is not told")
+	}
+	if len(b.peers) != 0 {
+		t.Errorf("peers %v are still let in", b.peers)
 	}
 }

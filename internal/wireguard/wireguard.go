@@ -201,20 +201,24 @@ func (d *Device) Reason() string { return d.reason }
 // ListenPort returns the UDP port in use.
 func (d *Device) ListenPort() uint16 { return d.port }
 
-// SetPeers implements [tunnel.Tunnel].
+// SetPeers implements [tunnel.Tunnel]. Limits of segments are forgotten after those who had them were cut off: nothing
+// that can fail comes before that.
 func (d *Device) SetPeers(peers []tunnel.Peer) error {
 	if err := checkPeers(peers); err != nil {
 		return err
 	}
-	return d.change(func(have []wgtypes.Peer) ([]wgtypes.PeerConfig, error) {
-		steps := changes(have, peers)
-		for _, gone := range without(have, peers) {
-			if err := d.setSegment(gone, 0); err != nil {
-				return nil, err
-			}
-		}
-		return steps, nil
+	var gone []netip.Addr
+	err := d.change(func(have []wgtypes.Peer) ([]wgtypes.PeerConfig, error) {
+		gone = without(have, peers)
+		return changes(have, peers), nil
 	})
+	if err != nil {
+		return err
+	}
+	for _, a := range gone {
+		err = errors.Join(err, d.SetSegment(a, 0))
+	}
+	return err
 }
 
 // SetEndpoint implements [tunnel.Tunnel]. WireGuard follows whatever authentic packet comes last: one that was on its
