@@ -162,7 +162,7 @@ func newMeshRotateCmd(g *global) *cobra.Command {
 			}
 			s.Close()
 			if err != nil {
-				return err
+				return hint(err, "run 'pressenter apply', which starts agents that do not run, and rotate again; no key was changed")
 			}
 			if s, err = g.session(); err != nil {
 				return err
