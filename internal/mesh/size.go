@@ -11,7 +11,7 @@ import (
 const (
 	sizeTries  = 3
 	sizeWait   = time.Second
-	sizeEvery  = 2 * time.Minute
+	sizeEvery  = 3 * time.Minute
 	middleSize = 1280 // what IPv6 demands of every link
 	leastSize  = 1200
 	bulk       = 64 << 10 // bytes since the last probe that make a peer worth one
