@@ -29,7 +29,7 @@ func TestKernelRules(t *testing.T) {
 	deployment := r.DeploymentID()
 	for _, self := range r.Members[:2] {
 		t.Run(string(self.Role), func(t *testing.T) {
-			inMesh, err := access.Rules(r, self, "mesh0")
+			inMesh, err := access.Rules(r, self, "mesh0", 0)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -23,8 +23,9 @@ const (
 
 // Rules returns the packet filter of a member's mesh device, for nft(8): its table takes the place of the one that
 // there is, if any, in one transaction. It enforces [Allowed] by the mesh addresses of a roster's members, which the
-// tunnel proves. Nothing is forwarded, and nothing reaches or leaves a mesh address by another device.
-func Rules(r *roster.Roster, self roster.Member, iface string) (string, error) {
+// tunnel proves. Nothing is forwarded, and nothing reaches or leaves a mesh address by another device. Control is for
+// processes of user, a numeric id: whoever else has a login here would speak in the host's name.
+func Rules(r *roster.Roster, self roster.Member, iface string, user int) (string, error) {
 	if err := checkInterface(iface); err != nil {
 		return "", err
 	}
@@ -61,7 +62,11 @@ func Rules(r *roster.Roster, self roster.Member, iface string) (string, error) {
 		t.line(2, "%s accept", icmp6Errors)
 		for _, p := range peers {
 			for _, s := range p.services[c.hook] {
-				t.line(2, "ip6 %s @%s %s accept comment %q", c.far, p.set, s.match(), s)
+				who := ""
+				if s == Control && c.hook == "output" {
+					who = fmt.Sprintf("meta skuid %d ", user)
+				}
+				t.line(2, "ip6 %s @%s %s%s accept comment %q", c.far, p.set, who, s.match(), s)
 			}
 		}
 		t.line(2, `counter drop comment "not allowed to start"`)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"regexp"
 	"strconv"
 	"strings"
@@ -76,7 +77,7 @@ func (s *stand) ip(n *netlab.Namespace, format string, args ...any) {
 // load gives the near namespace its filter.
 func (s *stand) load(r *roster.Roster) {
 	s.t.Helper()
-	text, err := Rules(r, s.self, "mesh0")
+	text, err := Rules(r, s.self, "mesh0", 0)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -290,6 +291,38 @@ func TestRulesInTheKernel(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestControlIsForTheMeshProcess: another user of the host must not speak in its name. The chain's own protocol proves who
+// speaks by itself.
+func TestControlIsForTheMeshProcess(t *testing.T) {
+	if _, err := exec.LookPath("setpriv"); err != nil {
+		t.Skip("setpriv of util-linux is not there to be another user with")
+	}
+	s := newStand(t, deployment("v1", "v2", "s1", "s2"), "v1")
+	s.load(s.r)
+	const unasked = "not allowed to start"
+	for _, service := range []Service{Control, P2P} {
+		l, err := s.far.Listen("tcp", netip.AddrPortFrom(s.address("s1"), service.Port()).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		connect := fmt.Sprintf("exec 3<>/dev/tcp/%s/%d", s.address("s1"), service.Port())
+		s.command(s.near, "", "bash", "-c", connect)
+		before := s.dropped("pressenter_mesh", "output", unasked)
+		other := s.near.Command(t.Context(), "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "timeout", "2", "bash", "-c", connect)
+		err = other.Run()
+		if service == P2P && err != nil {
+			t.Errorf("another user does not reach %s: %v", service, err)
+		}
+		if service == Control {
+			if err == nil {
+				t.Errorf("another user reaches %s", service)
+			}
+			s.await("pressenter_mesh", "output", unasked, before)
+		}
 	}
 }
 

@@ -72,7 +72,7 @@ func TestRules(t *testing.T) {
 		"sentry":    {all, "s1"},
 		"alone":     {unenrolled, "s1"},
 	} {
-		got, err := Rules(test.r, member(t, test.r, test.self), "mesh0")
+		got, err := Rules(test.r, member(t, test.r, test.self), "mesh0", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -108,11 +108,11 @@ func TestUnderlay(t *testing.T) {
 func TestRulesRefuse(t *testing.T) {
 	r := deployment("v1", "s1")
 	other := deployment("v2")
-	if _, err := Rules(r, other.Members[0], "mesh0"); err == nil {
+	if _, err := Rules(r, other.Members[0], "mesh0", 0); err == nil {
 		t.Error("rules for who is not a member")
 	}
 	for _, name := range []string{"", "lo", "sixteen-letters-", `x" accept #`, "a b", "-a", "a\n", "mesh0;"} {
-		if _, err := Rules(r, r.Members[0], name); err == nil {
+		if _, err := Rules(r, r.Members[0], name, 0); err == nil {
 			t.Errorf("rules for a device called %q", name)
 		}
 		if _, err := Underlay(r.Members[0], 1, name); err == nil {
@@ -132,11 +132,11 @@ func TestRulesOfManyMembers(t *testing.T) {
 	}
 	r := deployment(names...)
 	for _, self := range []string{"v0", "s0"} {
-		few, err := Rules(deployment("v0", "s0", "v1", "s1"), member(t, r, self), "mesh0")
+		few, err := Rules(deployment("v0", "s0", "v1", "s1"), member(t, r, self), "mesh0", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		many, err := Rules(r, member(t, r, self), "mesh0")
+		many, err := Rules(r, member(t, r, self), "mesh0", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -153,7 +153,7 @@ func TestRulesOfManyMembers(t *testing.T) {
 func TestRulesFollowTheMatrix(t *testing.T) {
 	r := deployment("v1", "v2", "s1", "s2")
 	for _, self := range r.Members {
-		text, err := Rules(r, self, "mesh0")
+		text, err := Rules(r, self, "mesh0", 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -161,7 +161,11 @@ func TestRulesFollowTheMatrix(t *testing.T) {
 		for _, role := range []roster.Role{roster.RoleValidator, roster.RoleSentry, roster.RoleGenesisValidator} {
 			for _, s := range Services() {
 				in := strings.Contains(input, fmt.Sprintf("ip6 saddr @%s %s accept", role, s.match()))
-				out := strings.Contains(output, fmt.Sprintf("ip6 daddr @%s %s accept", role, s.match()))
+				who := ""
+				if s == Control {
+					who = "meta skuid 0 "
+				}
+				out := strings.Contains(output, fmt.Sprintf("ip6 daddr @%s %s%s accept", role, who, s.match()))
 				if in != Allowed(role, self.Role, s) || out != Allowed(self.Role, role, s) {
 					t.Errorf("%s and role %s, %s: in %v, out %v", self.Name, role, s, in, out)
 				}

@@ -3,6 +3,7 @@ package meshrun
 import (
 	"context"
 	"log/slog"
+	"os"
 
 	"github.com/pressenter/pressenter/internal/access"
 	"github.com/pressenter/pressenter/internal/roster"
@@ -45,7 +46,7 @@ func (f *rules) text(m *members, self roster.Key) (string, error) {
 	if !ok {
 		return access.Shut(f.iface)
 	}
-	text, err := access.Rules(m.roster, member, f.iface)
+	text, err := access.Rules(m.roster, member, f.iface, os.Getuid())
 	if err != nil || !f.underlay {
 		return text, err
 	}
