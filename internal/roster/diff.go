@@ -95,7 +95,7 @@ func (d *diff) members(a, b *Roster) {
 			{"node id", x.NodeID, y.NodeID},
 			{"endpoint", x.Endpoint, y.Endpoint},
 			{"mesh key", keyWord(x.Mesh.Key), keyWord(y.Mesh.Key)},
-			{"next mesh key", keyWord(x.Mesh.Next), keyWord(y.Mesh.Next)},
+			{"second mesh key", keyWord(x.Mesh.Next), keyWord(y.Mesh.Next)},
 			{"relay key", keyWord(x.Mesh.TLS), keyWord(y.Mesh.TLS)},
 			{"mesh endpoint", x.Mesh.Endpoint, y.Mesh.Endpoint},
 			{"relay port", x.Mesh.Relay, y.Mesh.Relay},
