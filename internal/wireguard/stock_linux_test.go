@@ -125,6 +125,21 @@ func TestTUNSocketIsPrivateAndGoes(t *testing.T) {
 	}
 }
 
+// bindIn opens its sockets in a place. A device opens them from a goroutine of its own when its TUN device says that it
+// is up, so it does not help to bring the device up in that place.
+type bindIn struct {
+	conn.Bind
+	place place
+}
+
+func (b bindIn) Open(port uint16) (fns []conn.ReceiveFunc, actual uint16, err error) {
+	err = b.place.do(func() (err error) {
+		fns, actual, err = b.Bind.Open(port)
+		return err
+	})
+	return fns, actual, err
+}
+
 // TestPlainWireGuardGo has an end that is nothing but the library, told by text alone.
 func TestPlainWireGuardGo(t *testing.T) {
 	p := newLAN(t)
@@ -135,13 +150,13 @@ func TestPlainWireGuardGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain := device.NewDevice(tun, conn.NewDefaultBind(), device.NewLogger(device.LogLevelSilent, ""))
+	plain := device.NewDevice(tun, bindIn{conn.NewDefaultBind(), there}, device.NewLogger(device.LogLevelSilent, ""))
 	t.Cleanup(plain.Close)
 	if err := plain.IpcSet(fmt.Sprintf("private_key=%s\npublic_key=%s\nallowed_ip=%s/128\nendpoint=%s\n",
 		hex.EncodeToString(private[:]), hex.EncodeToString(a.key[:]), a.Address(), a.at())); err != nil {
 		t.Fatal(err)
 	}
-	if err := there.do(plain.Up); err != nil {
+	if err := plain.Up(); err != nil {
 		t.Fatal(err)
 	}
 	setPeers(t, a, tunnel.Peer{Key: public, Address: address})
