@@ -28,13 +28,6 @@ const (
 	unrulyPause     = time.Minute
 )
 
-// The most commas that an envelope and the largest roster have. A list of a million nothings is two megabytes on the
-// wire and hundreds of them decoded, so commas are counted before anything is.
-const (
-	maxEnvelopeCommas = 64
-	maxPayloadCommas  = 1 << 15
-)
-
 // hello opens both directions of an exchange: what its sender has. Envelopes follow, each after its length in four
 // bytes, big-endian; a length of nothing ends them. Who was asked sends first.
 type hello struct {
@@ -392,27 +385,15 @@ func readEnvelopes(r io.Reader) ([]roster.Envelope, error) {
 		if len(envs) == maxSent || total > maxSentBytes {
 			return envs, fmt.Errorf("read rosters: %w", errUnruly)
 		}
-		e, err := readEnvelope(b)
+		e, err := roster.DecodeEnvelope(b)
 		if err != nil {
+			if !errors.Is(err, roster.ErrNewerFormat) {
+				err = errors.Join(errUnruly, err)
+			}
 			return envs, fmt.Errorf("read rosters: %w", err)
 		}
 		envs = append(envs, e)
 	}
-}
-
-// readEnvelope decodes one envelope, unless it or what is in it would be far larger in memory than it is here.
-func readEnvelope(b []byte) (roster.Envelope, error) {
-	if bytes.Count(b, []byte{','}) > maxEnvelopeCommas {
-		return roster.Envelope{}, errUnruly
-	}
-	e, err := roster.DecodeEnvelope(b)
-	if err != nil && !errors.Is(err, roster.ErrNewerFormat) {
-		err = errors.Join(errUnruly, err)
-	}
-	if err == nil && bytes.Count(e.Payload, []byte{','}) > maxPayloadCommas {
-		err = errUnruly
-	}
-	return e, err
 }
 
 // writeTaken says whether what was sent was news.

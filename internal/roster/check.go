@@ -58,6 +58,13 @@ func (p *problems) err() error { return errors.Join(p.errs...) }
 
 // checkCounts finds lists that are too long.
 func (r *Roster) checkCounts() error {
+	private, capabilities := 0, 0
+	for _, m := range r.Members {
+		private += len(m.PrivatePeers)
+	}
+	for _, a := range r.Admins {
+		capabilities = max(capabilities, len(a.Capabilities))
+	}
 	for _, l := range []struct {
 		what   string
 		n, max int
@@ -68,6 +75,8 @@ func (r *Roster) checkCounts() error {
 		{"members", len(r.Members), MaxMembers},
 		{"tombstones", len(r.Tombstones), MaxTombstones},
 		{"peers", len(r.Peers), MaxPeers},
+		{"private peers", private, MaxPrivate},
+		{"capabilities of one admin", capabilities, len(AllCapabilities())},
 	} {
 		if l.n > l.max {
 			return fmt.Errorf("%d %s, more than %d", l.n, l.what, l.max)
@@ -263,16 +272,11 @@ func (r *Roster) checkPeers(p *problems) {
 	for _, m := range r.Members {
 		nodes[m.NodeID] = true
 	}
-	private := 0
 	for _, m := range r.Members {
 		if len(m.PrivatePeers) > 0 && m.Role != RoleSentry {
 			p.addf("member %q is no sentry and has private peers", m.Name)
 		}
 		checkPeerList(p, nodes, m.PrivatePeers)
-		private += len(m.PrivatePeers)
-	}
-	if private > MaxPrivate {
-		p.addf("%d private peers, more than %d", private, MaxPrivate)
 	}
 	checkPeerList(p, nodes, r.Peers)
 }

@@ -16,6 +16,14 @@ const (
 	MaxEnvelope = 3 << 20
 )
 
+// The most commas that the largest roster and its envelope have. A list of a
+// million nothings is two megabytes on the wire and hundreds of them decoded,
+// so commas are counted before anything is.
+const (
+	maxPayloadCommas  = 1 << 15
+	maxEnvelopeCommas = 64
+)
+
 // envelopeVersion is the version of the envelope and of the signature scheme
 // in it; the payload has its own.
 const envelopeVersion = 1
@@ -58,7 +66,7 @@ func Parse(payload []byte) (*Roster, error) {
 		return nil, fmt.Errorf("parse roster: %d bytes, more than %d", len(payload), MaxPayload)
 	}
 	var r Roster
-	if err := decodeStrict(payload, FormatVersion, &r); err != nil {
+	if err := decodeStrict(payload, FormatVersion, maxPayloadCommas, &r); err != nil {
 		return nil, fmt.Errorf("parse roster: %w", err)
 	}
 	if err := r.checkCounts(); err != nil { // before sorting what a stranger sent
@@ -73,10 +81,10 @@ func Parse(payload []byte) (*Roster, error) {
 	return &r, nil
 }
 
-// decodeStrict decodes one JSON value of a known format into v. That no field
-// is repeated, misspelt or out of order is left to the caller's comparison of
-// bytes.
-func decodeStrict(b []byte, known int, v any) error {
+// decodeStrict decodes one JSON value of a known format and with at most so
+// many commas into v. That no field is repeated, misspelt or out of order is
+// left to the caller's comparison of bytes.
+func decodeStrict(b []byte, known, commas int, v any) error {
 	var head struct {
 		Format int `json:"format"`
 	}
@@ -88,6 +96,9 @@ func decodeStrict(b []byte, known int, v any) error {
 	}
 	if head.Format != known {
 		return fmt.Errorf("format %d, want %d", head.Format, known)
+	}
+	if n := bytes.Count(b, []byte{','}); n > commas {
+		return fmt.Errorf("%d values and more, more than the largest one has", n)
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
@@ -161,6 +172,33 @@ func (e Envelope) check() error {
 	return nil
 }
 
+// SignedBy fails with [ErrForged] unless all signatures of e are good and one
+// of them is by one of admins who has the capability. Whether a roster may
+// follow another takes more: that is for [Log.Add].
+func (e Envelope) SignedBy(admins []Admin, c Capability) error {
+	if err := e.check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrForged, err)
+	}
+	if !e.granted(admins)[c] {
+		return fmt.Errorf("no signer has capability %q: %w", c, ErrForged)
+	}
+	return nil
+}
+
+// granted returns what those of admins may do together whose keys signed e. It
+// verifies no signature.
+func (e Envelope) granted(admins []Admin) map[Capability]bool {
+	can := map[Capability]bool{}
+	for _, a := range admins {
+		if slices.ContainsFunc(e.Signatures, func(s Signature) bool { return s.Key == a.Key }) {
+			for _, c := range a.Capabilities {
+				can[c] = true
+			}
+		}
+	}
+	return can
+}
+
 // EncodeEnvelope returns e as it is stored and sent.
 func EncodeEnvelope(e Envelope) []byte {
 	w := envelopeJSON{Format: envelopeVersion, Payload: e.Payload, Signatures: slices.Clone(e.Signatures)}
@@ -184,7 +222,7 @@ func DecodeEnvelope(b []byte) (Envelope, error) {
 		return Envelope{}, fmt.Errorf("decode envelope: %d bytes, more than %d", len(b), MaxEnvelope)
 	}
 	var w envelopeJSON
-	if err := decodeStrict(b, envelopeVersion, &w); err != nil {
+	if err := decodeStrict(b, envelopeVersion, maxEnvelopeCommas, &w); err != nil {
 		return Envelope{}, fmt.Errorf("decode envelope: %w", err)
 	}
 	e := Envelope{Payload: w.Payload, Signatures: w.Signatures}

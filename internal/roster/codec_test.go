@@ -228,6 +228,122 @@ func TestLargest(t *testing.T) {
 	}
 }
 
+// The largest roster that may be has fewer commas than are read.
+func TestLargestHasFewCommas(t *testing.T) {
+	r := &Roster{Format: 1}
+	one := Member{Name: "n", Role: "r", Identity: Key{1}, NodeID: "i", Endpoint: "e", Restart: 1, Since: 1}
+	one.Mesh = Mesh{Key: Key{1}, Next: Key{1}, TLS: Key{1}, Endpoint: "e", Relay: "r"}
+	for range MaxMembers {
+		r.Members = append(r.Members, one)
+	}
+	r.Members[0].PrivatePeers = make([]string, MaxPrivate)
+	for range MaxTombstones {
+		r.Tombstones = append(r.Tombstones, Tombstone{Name: "n", Identity: Key{1}, NodeID: "i", Since: 2})
+	}
+	for range MaxAdmins {
+		r.Admins = append(r.Admins, Admin{Capabilities: AllCapabilities()})
+	}
+	r.Chain = Chain{ID: "i", Binaries: make([]Binary, MaxBinaries), MinGasPrice: strings.Repeat(",", maxGasPrice)}
+	r.Peers, r.Parents = make([]string, MaxPeers), make([]Hash, MaxHeads)
+	if n := bytes.Count(r.Bytes(), []byte{','}); n > maxPayloadCommas || n < maxPayloadCommas/2 {
+		t.Errorf("the largest roster has %d commas, the limit is %d", n, maxPayloadCommas)
+	}
+	e := Envelope{Payload: []byte("{}"), Signatures: make([]Signature, MaxAdmins)}
+	if n := bytes.Count(EncodeEnvelope(e), []byte{','}); n > maxEnvelopeCommas {
+		t.Errorf("the largest envelope has %d commas, the limit is %d", n, maxEnvelopeCommas)
+	}
+}
+
+// What a stranger sends is refused before it is anything in memory: a list of a million nothings is two megabytes on the
+// wire and hundreds of them decoded. What no list may hold is refused before it is sorted.
+func TestHugeListsAreNotDecoded(t *testing.T) {
+	many := func(what string, n int) string { return strings.TrimSuffix(strings.Repeat(what+",", n), ",") }
+	parse := func(b []byte) error { _, err := Parse(b); return err }
+	for name, c := range map[string]struct {
+		read func([]byte) error
+		b    string
+	}{
+		"members":       {parse, `{"format":1,"members":[` + many("{}", 690_000) + `]}`},
+		"nulls":         {parse, `{"format":1,"members":[` + many("null", 415_000) + `]}`},
+		"private peers": {parse, `{"format":1,"members":[{"private_peers":[` + many(`""`, 690_000) + `]}]}`},
+		"capabilities":  {parse, `{"format":1,"admins":[{"capabilities":[` + many(`""`, 690_000) + `]}]}`},
+		"signatures": {
+			func(b []byte) error { _, err := DecodeEnvelope(b); return err },
+			`{"format":1,"payload":"","signatures":[` + many("{}", 1_000_000) + `]}`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if a := testing.AllocsPerRun(1, func() {
+				if c.read([]byte(c.b)) == nil {
+					t.Error("it is read")
+				}
+			}); a > 100 {
+				t.Errorf("%.0f allocations", a)
+			}
+		})
+	}
+}
+
+func TestSignedBy(t *testing.T) {
+	admins := []Admin{{Name: "a", Key: pub("alice"), Capabilities: []Capability{CapRoster}}, {Name: "b", Key: pub("bob"), Capabilities: []Capability{CapArm}}}
+	both, bob, stranger := sign(t, first(), "alice", "bob"), sign(t, first(), "bob"), sign(t, first(), "eve")
+	forged := both.clone()
+	forged.Signatures[1].Sig[0] ^= 1
+	unsorted := both.clone()
+	unsorted.Signatures[0], unsorted.Signatures[1] = unsorted.Signatures[1], unsorted.Signatures[0]
+	for name, c := range map[string]struct {
+		e    Envelope
+		cap  Capability
+		want bool
+	}{
+		"one of two can":          {both, CapRoster, true},
+		"the other can":           {both, CapArm, true},
+		"neither can":             {both, CapAssign, false},
+		"who signed cannot":       {bob, CapRoster, false},
+		"a stranger":              {stranger, CapRoster, false},
+		"another's is forged":     {forged, CapRoster, false},
+		"unsigned":                {Envelope{Payload: both.Payload}, CapRoster, false},
+		"signatures out of order": {unsorted, CapRoster, false},
+	} {
+		if err := c.e.SignedBy(admins, c.cap); (err == nil) != c.want || err != nil && !errors.Is(err, ErrForged) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// An admin who may sign no generations cannot tell hosts that they are old, as little as a stranger.
+func TestNewerFormatIsToldByWhoMaySign(t *testing.T) {
+	g1 := first()
+	for i, a := range g1.Admins {
+		if a.Key == pub("bob") {
+			g1.Admins[i].Capabilities = []Capability{CapArm}
+		}
+	}
+	l := newLog(t, g1)
+	newer := next(g1, func(r *Roster) { r.Format = 2 })
+	for by, want := range map[string]error{"alice": ErrNewerFormat, "bob": ErrForged, "eve": ErrForged} {
+		if _, err := l.Add(seal(newer, by)); !errors.Is(err, want) {
+			t.Errorf("signed by %s: %v, want %v", by, err, want)
+		}
+	}
+}
+
+// words are the strings of a roster.
+func (r *Roster) words() []string {
+	c := r.Chain
+	words := append(r.outside(), r.Deployment, r.MeshDriver, c.ID, c.Daemon, c.Bech32Prefix, c.Denom, c.MinGasPrice)
+	for _, a := range r.Admins {
+		words = append(words, a.Name)
+	}
+	for _, m := range r.Members {
+		words = append(words, m.Name, string(m.Role), m.NodeID, m.Endpoint, m.Mesh.Endpoint, m.Mesh.Relay)
+	}
+	for _, t := range r.Tombstones {
+		words = append(words, t.Name, t.NodeID)
+	}
+	return words
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(full().Bytes())
 	f.Add(first().Bytes())
@@ -242,6 +358,14 @@ func FuzzParse(f *testing.F) {
 		}
 		if err := r.Check(); err != nil {
 			t.Error(err)
+		}
+		if n := len(r.Members) + len(r.Tombstones) + len(r.outside()); n > MaxMembers+MaxTombstones+MaxPeers+MaxPrivate {
+			t.Errorf("%d of what there may be", n)
+		}
+		for _, s := range r.words() {
+			if len(s) > maxGasPrice {
+				t.Errorf("a string of %d bytes", len(s))
+			}
 		}
 		Next(r)
 		Heal(r, full())

@@ -181,17 +181,14 @@ func open(e Envelope) (*Roster, error) {
 	return r, nil
 }
 
-// knowsSigner reports whether an admin of a head signed e, or e is the pinned
-// generation 1.
+// knowsSigner reports whether an admin of a head, who may sign generations,
+// signed e, or e is the pinned generation 1.
 func (l *Log) knowsSigner(e Envelope) bool {
+	var admins []Admin
 	for _, n := range l.heads {
-		for _, a := range n.roster.Admins {
-			if slices.ContainsFunc(e.Signatures, func(s Signature) bool { return s.Key == a.Key }) {
-				return true
-			}
-		}
+		admins = append(admins, n.roster.Admins...)
 	}
-	return e.Hash() == l.root
+	return e.SignedBy(admins, CapRoster) == nil || e.Hash() == l.root
 }
 
 // insert adds n if its signers and its parents allow it.

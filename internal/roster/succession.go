@@ -189,16 +189,12 @@ func checkSigners(e Envelope, r *Roster, parents []*Roster) error {
 		parents = []*Roster{r}
 	}
 	for _, old := range parents {
-		can := map[Capability]bool{}
 		for _, s := range e.Signatures {
-			i := slices.IndexFunc(old.Admins, func(a Admin) bool { return a.Key == s.Key })
-			if i < 0 {
+			if !slices.ContainsFunc(old.Admins, func(a Admin) bool { return a.Key == s.Key }) {
 				return fmt.Errorf("key %s is no admin in generation %d: %w", s.Key, old.Generation, ErrForged)
 			}
-			for _, c := range old.Admins[i].Capabilities {
-				can[c] = true
-			}
 		}
+		can := e.granted(old.Admins)
 		for _, c := range needed(r, old) {
 			if !can[c] {
 				return fmt.Errorf("signers lack capability %q in generation %d: %w", c, old.Generation, ErrForged)
