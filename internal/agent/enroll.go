@@ -3,11 +3,8 @@ package agent
 import (
 	"context"
 	"crypto/ed25519"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -84,71 +81,14 @@ func (f Folder) installBinary(r api.EnrollRequest) (string, error) {
 		return "", err
 	}
 	to := filepath.Join(dir, r.Daemon)
-	if sum, err := hashFile(to); err != nil || sum != r.BinaryHash {
-		if err := linkOrCopy(r.Binary, to, r.BinaryHash); err != nil {
-			return "", fmt.Errorf("install daemon %q: %w", r.Daemon, err)
-		}
+	if err := atomicfile.Link(r.Binary, to, r.BinaryHash, 0o700); err != nil {
+		return "", fmt.Errorf("install daemon %q: %w", r.Daemon, err)
 	}
 	current := filepath.Join(f.Home(), "cosmovisor", "current")
 	if err := os.Symlink("genesis", current); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", err
 	}
 	return to, nil
-}
-
-// linkOrCopy makes to the file from, if its SHA-256 is want.
-func linkOrCopy(from, to, want string) error {
-	tmp := to + ".new"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err := os.Link(from, tmp); err != nil {
-		if err := copyFile(from, tmp); err != nil {
-			return err
-		}
-	}
-	sum, err := hashFile(tmp)
-	if err != nil {
-		return err
-	}
-	if sum != want {
-		_ = os.Remove(tmp)
-		return fmt.Errorf("file %q has SHA-256 %s, expected %s", from, sum, want)
-	}
-	if err := os.Chmod(tmp, 0o700); err != nil {
-		return err
-	}
-	return os.Rename(tmp, to)
-}
-
-func copyFile(from, to string) error {
-	in, err := os.Open(from)
-	if err != nil {
-		return err
-	}
-	defer in.Close()
-	out, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o700)
-	if err != nil {
-		return err
-	}
-	if _, err := io.Copy(out, in); err != nil {
-		_ = out.Close()
-		return err
-	}
-	return errors.Join(out.Sync(), out.Close())
-}
-
-func hashFile(path string) (string, error) {
-	in, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer in.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, in); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
 }
 
 // initHome lets the daemon make its home in a folder of its own and moves the parts into place, so that a home is

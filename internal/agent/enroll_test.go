@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/keyring"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
@@ -72,11 +73,9 @@ func daemonFile(t *testing.T) (path, sum string) {
 	exe, err := os.Executable()
 	must(t, err)
 	path = filepath.Join(t.TempDir(), "staged")
-	if err := os.Link(exe, path); err != nil {
-		must(t, copyFile(exe, path))
-	}
-	sum, err = hashFile(path)
+	sum, err = atomicfile.SHA256(exe)
 	must(t, err)
+	must(t, atomicfile.Link(exe, path, sum, 0o700))
 	return path, sum
 }
 

@@ -111,29 +111,17 @@ func (h *host) is(r api.EnrollRequest) bool {
 // with it, and its mode with ours.
 func (f Folder) keepBinary(r api.EnrollRequest) (string, error) {
 	to := f.path("store", r.BinaryHash, r.Daemon)
-	if sum, err := hashFile(to); err == nil && sum == r.BinaryHash {
-		return to, nil
-	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return "", err
 	}
-	tmp := to + ".new"
-	if err := ignoreMissing(os.Remove(tmp)); err != nil {
-		return "", err
+	err := atomicfile.Copy(r.Binary, to, r.BinaryHash, 0o700)
+	if other := (*atomicfile.Differs)(nil); errors.As(err, &other) {
+		return "", fmt.Errorf("the daemon %q is not the deployment's: its SHA-256 is %s, the deployment's %s", r.Binary, other.Have, other.Want)
 	}
-	if err := copyFile(r.Binary, tmp); err != nil {
-		_ = os.Remove(tmp) // on a full disk it takes what is left
+	if err != nil {
 		return "", fmt.Errorf("copy the daemon: %w", err)
 	}
-	sum, err := hashFile(tmp)
-	if err != nil {
-		return "", err
-	}
-	if sum != r.BinaryHash {
-		_ = os.Remove(tmp)
-		return "", fmt.Errorf("the daemon %q is not the deployment's: its SHA-256 is %s, the deployment's %s", r.Binary, sum, r.BinaryHash)
-	}
-	return to, os.Rename(tmp, to)
+	return to, nil
 }
 
 // Store makes the deployment's rosters durable.

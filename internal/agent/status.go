@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/comet"
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/process"
@@ -114,7 +115,7 @@ func Inspect(f Folder) api.HostStatus {
 	if h, err := f.loadHost(); err == nil && h != nil {
 		s.Name, s.Deployment, s.Role, s.Listen = h.Enrollment.Name, h.Enrollment.Deployment, h.Enrollment.Role, h.Enrollment.Listen
 		s.Enrolled = &h.Enrolled
-		s.GenesisHash, _ = hashFile(f.genesis()) //nolint:errcheck // none is none
+		s.GenesisHash, _ = atomicfile.SHA256(f.genesis()) //nolint:errcheck // none is none
 		s.Signing = f.recordedSigning()
 	}
 	s.Findings, s.Node.Findings = s.Node.Findings, nil

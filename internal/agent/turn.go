@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/comet"
 	"github.com/pressenter/pressenter/internal/node"
 	"github.com/pressenter/pressenter/internal/supervisor"
@@ -160,7 +161,7 @@ func (k *keeper) genesisHash() (string, error) {
 	if k.genesis.sum != "" && k.genesis.size == info.Size() && k.genesis.mod.Equal(info.ModTime()) {
 		return k.genesis.sum, nil
 	}
-	sum, err := hashFile(k.Folder.genesis())
+	sum, err := atomicfile.SHA256(k.Folder.genesis())
 	if err != nil {
 		return "", fmt.Errorf("hash genesis: %w", err)
 	}

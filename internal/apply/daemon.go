@@ -1,9 +1,7 @@
 package apply
 
 import (
-	"crypto/sha256"
 	"debug/elf"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -12,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 
+	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
 )
@@ -58,7 +57,7 @@ func inspectDaemon(c config.Deployment, path string) (deployment.Daemon, error) 
 	if err := architecture(path); err != nil {
 		return deployment.Daemon{}, &NoDaemon{fmt.Sprintf("the chain's program %q cannot run here: %v", path, err), next}
 	}
-	sum, err := hash(path)
+	sum, err := atomicfile.SHA256(path)
 	if err != nil {
 		return deployment.Daemon{}, fmt.Errorf("read the chain's program: %w", err)
 	}
@@ -101,19 +100,6 @@ func architecture(path string) error {
 	return nil
 }
 
-func hash(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	h := sha256.New()
-	if _, err := io.Copy(h, f); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(h.Sum(nil)), nil
-}
-
 // storePath is where a daemon lies by content.
 func storePath(d deployment.Dir, sum, name string) string {
 	return filepath.Join(d.Store(), sum, name)
@@ -122,37 +108,12 @@ func storePath(d deployment.Dir, sum, name string) string {
 // stage copies the daemon into the deployment's store, whole or not at all.
 func stage(d deployment.Dir, from deployment.Daemon) (to string, err error) {
 	to = storePath(d, from.SHA256, from.Name)
-	if sum, err := hash(to); err == nil && sum == from.SHA256 {
-		return to, nil
-	}
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return "", err
 	}
-	in, err := os.Open(from.Path)
-	if err != nil {
-		return "", err
-	}
-	defer in.Close()
-	tmp := to + ".new"
-	out, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o700)
-	if err != nil {
-		return "", err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(tmp) // on a full disk it takes what is left
-		}
-	}()
-	h := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(out, h), in); err != nil {
-		_ = out.Close()
-		return "", fmt.Errorf("copy %q: %w", from.Path, err)
-	}
-	if err := errors.Join(out.Sync(), out.Close()); err != nil {
-		return "", err
-	}
-	if sum := hex.EncodeToString(h.Sum(nil)); sum != from.SHA256 {
+	err = atomicfile.Copy(from.Path, to, from.SHA256, 0o700)
+	if other := (*atomicfile.Differs)(nil); errors.As(err, &other) {
 		return "", fmt.Errorf("%q changed while it was copied", from.Path)
 	}
-	return to, os.Rename(tmp, to)
+	return to, err
 }

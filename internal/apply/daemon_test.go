@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
 )
@@ -94,7 +95,7 @@ func TestStage(t *testing.T) {
 		before(storePath(d, from.SHA256, from.Name))
 		to, err := stage(d, from)
 		must(t, err)
-		if sum, err := hash(to); err != nil || sum != from.SHA256 {
+		if sum, err := atomicfile.SHA256(to); err != nil || sum != from.SHA256 {
 			t.Errorf("staged %s, %v", sum, err)
 		}
 		if info, err := os.Stat(to); err != nil || info.Mode().Perm() != 0o700 {

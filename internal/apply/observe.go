@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/keyring"
 	"github.com/pressenter/pressenter/internal/node"
@@ -38,7 +39,7 @@ func (s *Session) Observe(ctx context.Context) error {
 	_, err = os.Stat(filepath.Join(s.Dir.Genesis(), "prepared"))
 	s.have.Prepared = err == nil
 	s.have.Genesis = ""
-	if sum, err := hash(filepath.Join(s.Dir.Genesis(), "genesis.json")); err == nil {
+	if sum, err := atomicfile.SHA256(filepath.Join(s.Dir.Genesis(), "genesis.json")); err == nil {
 		s.have.Genesis = sum
 		if s.want.Chain.GenesisSHA256, err = roster.ParseHash(sum); err != nil {
 			return err

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/plan"
 	"github.com/pressenter/pressenter/internal/roster"
@@ -103,7 +104,7 @@ func leaves(head, target *roster.Roster) bool {
 const maxGenerations = 5
 
 func (s *Session) genesisHash() (roster.Hash, error) {
-	sum, err := hash(s.Dir.Genesis() + "/genesis.json")
+	sum, err := atomicfile.SHA256(s.Dir.Genesis() + "/genesis.json")
 	if err != nil {
 		return roster.Hash{}, fmt.Errorf("read genesis: %w", err)
 	}
