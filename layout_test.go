@@ -22,7 +22,7 @@ var layers = [][]string{
 	{
 		"internal/atomicfile", "internal/comet", "internal/config", "internal/croc", "internal/daemon", "internal/health",
 		"internal/netlab", "internal/p2p", "internal/process", "internal/roster", "internal/share", "internal/tunnel",
-		"internal/vmlab",
+		"internal/underlay", "internal/vmlab",
 	},
 	{"internal/access", "internal/api"},
 	{

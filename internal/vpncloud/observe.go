@@ -7,12 +7,12 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/pressenter/pressenter/internal/process"
+	"github.com/pressenter/pressenter/internal/underlay"
 )
 
 // maxLine is how much of a line is taken; maxTail how many lines are kept.
@@ -156,42 +156,11 @@ func explain(exit process.Exit, tail []string) string {
 func complaint(tail []string) string {
 	for i, line := range slices.Backward(tail) {
 		if strings.HasPrefix(line, "ERROR - ") {
-			return redact(strings.TrimPrefix(line, "ERROR - "), netip.Prefix{})
+			return underlay.Redact(strings.TrimPrefix(line, "ERROR - "), netip.Prefix{})
 		}
 		if strings.Contains(line, "panicked at") {
-			return redact(strings.Join(tail[i:min(i+2, len(tail))], " "), netip.Prefix{}) // and not its stack
+			return underlay.Redact(strings.Join(tail[i:min(i+2, len(tail))], " "), netip.Prefix{}) // and not its stack
 		}
 	}
 	return ""
-}
-
-// addressy finds whatever could be an address, with or without a port.
-var addressy = regexp.MustCompile(`[0-9A-Fa-f.:\[\]%]*[0-9A-Fa-f][.:][0-9A-Fa-f.:\[\]%]*|\[?::[0-9A-Fa-f.:\[\]%]*`)
-
-// redact takes addresses out of a line, but for those of the mesh: the underlay address of a hidden member must not be
-// written anywhere.
-func redact(line string, mesh netip.Prefix) string {
-	return addressy.ReplaceAllStringFunc(line, func(s string) string {
-		text := strings.TrimRight(s, ".:") // of the sentence
-		for end := len(s); end >= len(text); end-- {
-			if a, ok := asAddress(s[:end]); ok {
-				if a.IsUnspecified() || mesh.IsValid() && mesh.Contains(a) {
-					return s
-				}
-				return "(address)" + s[end:]
-			}
-		}
-		if strings.Count(text, ".") < 3 && strings.Count(text, ":") < 3 {
-			return s // a line of a source file, a time
-		}
-		return "(address)" // what looks like one
-	})
-}
-
-func asAddress(s string) (netip.Addr, bool) {
-	if a, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
-		return a, true
-	}
-	a, err := netip.ParseAddrPort(s)
-	return a.Addr(), err == nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/process"
+	"github.com/pressenter/pressenter/internal/underlay"
 )
 
 const (
@@ -326,7 +327,7 @@ func (d *Device) logged(line string) {
 	} else if peer, ok := logPeer(line, "Closing connection to "); ok {
 		d.seen.gone(peer)
 	}
-	d.log.Debug("vpncloud says", "line", redact(line, d.config.Network))
+	d.log.Debug("vpncloud says", "line", underlay.Redact(line, d.config.Network))
 }
 
 func (d *Device) readStats() {

@@ -4,23 +4,18 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"regexp"
+	"net/netip"
 	"sync"
 	"time"
 
+	"github.com/pressenter/pressenter/internal/underlay"
 	"golang.zx2c4.com/wireguard/device"
 )
-
-// address matches whatever could be an address, with its port, zone and brackets. It rather takes too much.
-var address = regexp.MustCompile(`\[?(?:(?:[0-9A-Fa-f]*:){2,}[0-9A-Fa-f.]*|\d{1,3}(?:\.\d{1,3}){3})(?:%[\w.-]+)?\]?(?::\d+)?`)
-
-// redact takes every address out of a text.
-func redact(s string) string { return address.ReplaceAllLiteralString(s, "(address)") }
 
 // redacted is an error that tells no address and can still be matched.
 type redacted struct{ error }
 
-func (r redacted) Error() string { return redact(r.error.Error()) }
+func (r redacted) Error() string { return underlay.Redact(r.error.Error(), netip.Prefix{}) }
 func (r redacted) Unwrap() error { return r.error }
 
 // quiet is how long an error that repeats is kept back: a host without a network has one for every packet.
@@ -30,7 +25,8 @@ const quiet = time.Minute
 // more often than once a minute.
 func deviceLogger(l *slog.Logger) *device.Logger {
 	log := func(level slog.Level, format string, args []any, attrs ...slog.Attr) {
-		l.LogAttrs(context.Background(), level, "wireguard", append(attrs, slog.String("says", redact(fmt.Sprintf(format, args...))))...)
+		says := underlay.Redact(fmt.Sprintf(format, args...), netip.Prefix{})
+		l.LogAttrs(context.Background(), level, "wireguard", append(attrs, slog.String("says", says))...)
 	}
 	var mu sync.Mutex
 	last, kept := map[string]time.Time{}, map[string]int{}

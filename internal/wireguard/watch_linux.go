@@ -38,7 +38,7 @@ func watch(ctx context.Context, events *os.File, changed func()) error {
 		return err
 	}
 	defer nl.Close()
-	last, err := underlay(nl)
+	last, err := snapshot(nl)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func watch(ctx context.Context, events *os.File, changed func()) error {
 		if _, err := events.Read(message); err != nil && !errors.Is(err, unix.ENOBUFS) {
 			return err
 		}
-		now, err := underlay(nl)
+		now, err := snapshot(nl)
 		if err != nil {
 			return err
 		}
@@ -70,8 +70,8 @@ func listen() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "netlink"), nil
 }
 
-// underlay returns the addresses and routes as one text, but for those of tunnels and of loopback.
-func underlay(nl *netlink.Handle) (string, error) {
+// snapshot returns the addresses and routes as one text, but for those of tunnels and of loopback.
+func snapshot(nl *netlink.Handle) (string, error) {
 	links, err := steady(nl.LinkList)
 	if err != nil {
 		return "", fmt.Errorf("list devices: %w", err)

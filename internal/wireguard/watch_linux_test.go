@@ -64,7 +64,7 @@ func TestUnderlayIsWithoutTunnels(t *testing.T) {
 	look := func() (seen string) {
 		t.Helper()
 		if err := p.do(func() (err error) {
-			seen, err = underlay(&netlink.Handle{})
+			seen, err = snapshot(&netlink.Handle{})
 			return err
 		}); err != nil {
 			t.Fatal(err)
