@@ -12,24 +12,25 @@ import (
 	"strconv"
 )
 
-// Client asks one host's agent. It is safe for concurrent use.
+// Client asks one host's agent, or its mesh process. It is safe for concurrent use.
 type Client struct {
 	host string
+	whom string // who answers on the socket
 	http *http.Client
 }
 
 // Dial returns a client of the agent whose socket is in dir. Nothing is connected until it is asked.
-func Dial(host, dir string) *Client { return dial(host, dir, SocketName) }
+func Dial(host, dir string) *Client { return dial(host, "agent", dir, SocketName) }
 
 // DialMesh returns a client of the mesh process of the host in dir.
-func DialMesh(host, dir string) *Client { return dial(host, dir, MeshSocket) }
+func DialMesh(host, dir string) *Client { return dial(host, "mesh process", dir, MeshSocket) }
 
-func dial(host, dir, name string) *Client {
+func dial(host, whom, dir, name string) *Client {
 	transport := &http.Transport{
 		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dialIn(ctx, dir, name) },
 		MaxIdleConnsPerHost: 2,
 	}
-	return &Client{host: host, http: &http.Client{Transport: transport}}
+	return &Client{host: host, whom: whom, http: &http.Client{Transport: transport}}
 }
 
 // Close drops idle connections.
@@ -46,12 +47,13 @@ func (e *Error) Error() string { return fmt.Sprintf("host %q: %s", e.Host, e.Pro
 
 // Unreachable says that nobody answers on a host's socket.
 type Unreachable struct {
+	Whom string // who should: "agent" or "mesh process"
 	Host string
 	Err  error
 }
 
-// Error names the host.
-func (e *Unreachable) Error() string { return fmt.Sprintf("reach agent of %q: %v", e.Host, e.Err) }
+// Error names whom, and the host.
+func (e *Unreachable) Error() string { return fmt.Sprintf("reach %s of %q: %v", e.Whom, e.Host, e.Err) }
 
 // Unwrap returns the cause.
 func (e *Unreachable) Unwrap() error { return e.Err }
@@ -190,9 +192,9 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (*http.R
 	res, err := c.http.Do(req)
 	if err != nil {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("ask host %q: %w", c.host, ctx.Err())
+			return nil, fmt.Errorf("ask %s of %q: %w", c.whom, c.host, ctx.Err())
 		}
-		return nil, &Unreachable{Host: c.host, Err: err}
+		return nil, &Unreachable{Whom: c.whom, Host: c.host, Err: err}
 	}
 	if res.StatusCode < 300 {
 		return res, nil

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -209,5 +210,22 @@ func must(t *testing.T, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// Who does not answer is named: a host has an agent and a mesh process, and a socket of each.
+func TestUnreachableNamesWhom(t *testing.T) {
+	dir := t.TempDir()
+	for want, c := range map[string]*Client{`reach agent of "s1"`: Dial("s1", dir), `reach mesh process of "s1"`: DialMesh("s1", dir)} {
+		_, err := c.Rosters(t.Context())
+		var away *Unreachable
+		if !errors.As(err, &away) || away.Host != "s1" || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v, want %s", err, want)
+		}
+		given, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := c.Rosters(given); !errors.Is(err, context.Canceled) || strings.Contains(err.Error(), "mesh process") != strings.Contains(want, "mesh process") {
+			t.Errorf("given up: %v", err)
+		}
 	}
 }
