@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/netip"
 	"os"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"github.com/pressenter/pressenter/internal/apply"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/tunnel"
+	"github.com/pressenter/pressenter/internal/underlay"
 	"github.com/pressenter/pressenter/internal/wireguard"
 )
 
@@ -97,38 +96,18 @@ func devicePeers(ctx context.Context, r *roster.Roster) ([]wireguard.Named, erro
 		if m.Role != roster.RoleSentry || m.Mesh.Endpoint == "" {
 			continue
 		}
-		at, err := lookUp(ctx, m.Mesh.Endpoint)
+		at, err := underlay.Resolve(ctx, m.Mesh.Endpoint)
 		if err != nil {
 			return nil, fmt.Errorf("look up where %s listens: %w", m.Name, err)
 		}
 		out = append(out, wireguard.Named{Name: m.Name, Peer: tunnel.Peer{
-			Key: tunnel.Key(m.Mesh.Key), Address: r.MeshAddress(m.Identity), Endpoint: at, Keepalive: deviceKeepalive,
+			Key: tunnel.Key(m.Mesh.Key), Address: r.MeshAddress(m.Identity), Endpoint: at[0], Keepalive: deviceKeepalive,
 		}})
 	}
 	if len(out) == 0 {
 		return nil, errors.New("no sentry listens for WireGuard")
 	}
 	return out, nil
-}
-
-// lookUp finds the address of host:port.
-func lookUp(ctx context.Context, endpoint string) (netip.AddrPort, error) {
-	if at, err := netip.ParseAddrPort(endpoint); err == nil {
-		return at, nil
-	}
-	host, port, err := net.SplitHostPort(endpoint)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	n, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
-	if err != nil {
-		return netip.AddrPort{}, err
-	}
-	return netip.AddrPortFrom(ips[0].Unmap(), uint16(n)), nil
 }
 
 // writeNew writes a file that only its owner may read, never over another.

@@ -24,6 +24,7 @@ import (
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/rosterdir"
 	"github.com/pressenter/pressenter/internal/tunnel"
+	"github.com/pressenter/pressenter/internal/underlay"
 	"github.com/pressenter/pressenter/internal/wireguard"
 )
 
@@ -135,16 +136,16 @@ func (p *Process) open(ctx context.Context) (_ *running, err error) {
 	}
 	r.members.Store(membersOf(rosters.State().Effective))
 	r.relays = &relay.Client{
-		Key: ed25519.NewKeyFromSeed(seed[:]), Peer: r.peer, Local: r.local, Resolve: resolve, Logger: p.Logger,
+		Key: ed25519.NewKeyFromSeed(seed[:]), Peer: r.peer, Local: r.local, Logger: p.Logger,
 	}
 	if spec.Relay != "" {
 		r.server = &relay.Server{
 			Key: ed25519.NewKeyFromSeed(seed[:]), Self: spec.Identity, Member: r.memberByTLS, ByID: r.memberByID,
-			Linked: linked, Local: r.local, Resolve: resolve, Logger: p.Logger,
+			Linked: linked, Local: r.local, Logger: p.Logger,
 		}
 	}
 	r.mesh = mesh.New(mesh.Config{
-		Self: spec.Identity, Rosters: rosters, Tunnel: r.device, Relays: r.relays, Resolve: resolve,
+		Self: spec.Identity, Rosters: rosters, Tunnel: r.device, Relays: r.relays, Resolve: underlay.Resolve,
 		Changed: func() { r.obey(false) }, Logger: p.Logger,
 	})
 	r.forwards = &forwarder{
@@ -354,28 +355,4 @@ func membersOf(r *roster.Roster) *members {
 		}
 	}
 	return m
-}
-
-// resolve finds the underlay addresses of a member's public endpoint.
-func resolve(ctx context.Context, hostport string) ([]netip.AddrPort, error) {
-	if at, err := netip.ParseAddrPort(hostport); err == nil {
-		return []netip.AddrPort{at}, nil
-	}
-	host, port, err := net.SplitHostPort(hostport)
-	if err != nil {
-		return nil, err
-	}
-	n, err := net.DefaultResolver.LookupPort(ctx, "udp", port)
-	if err != nil {
-		return nil, err
-	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-	if err != nil {
-		return nil, err
-	}
-	out := make([]netip.AddrPort, 0, len(ips))
-	for _, ip := range ips {
-		out = append(out, netip.AddrPortFrom(ip.Unmap(), uint16(n)))
-	}
-	return out, nil
 }

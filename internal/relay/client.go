@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/underlay"
 )
 
 // Client is a member's end of relays. To its tunnel a peer behind a relay is a UDP address on loopback, the shim: what
@@ -22,12 +23,10 @@ import (
 // datagram, from many goroutines, and must be quick and not wait for a call of the Client's. Its methods may be used
 // from several goroutines.
 type Client struct {
-	Key   ed25519.PrivateKey                              // its public half is our Member.Mesh.TLS
-	Peer  func(identity roster.Key) (roster.Member, bool) // of the roster obeyed now, who may have a tunnel with us
-	Local func() netip.AddrPort                           // where our own tunnel takes UDP on this host
-	// Resolve looks up relays; nil asks the system.
-	Resolve Resolver
-	Logger  *slog.Logger // nil: silent
+	Key    ed25519.PrivateKey                              // its public half is our Member.Mesh.TLS
+	Peer   func(identity roster.Key) (roster.Member, bool) // of the roster obeyed now, who may have a tunnel with us
+	Local  func() netip.AddrPort                           // where our own tunnel takes UDP on this host
+	Logger *slog.Logger                                    // nil: silent
 
 	mu      sync.Mutex
 	over    bool                   // shut down
@@ -243,7 +242,7 @@ func (c *Client) connect(ctx context.Context, via roster.Member) (conn *tls.Conn
 	if err != nil {
 		return nil, nil, err
 	}
-	addrs, err := c.Resolve.lookup(ctx, via.Mesh.Relay)
+	addrs, err := underlay.Resolve(ctx, via.Mesh.Relay)
 	if err != nil {
 		return nil, nil, err
 	}

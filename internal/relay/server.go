@@ -30,8 +30,6 @@ type Server struct {
 	ByID   func(identity roster.Key) (roster.Member, bool) // by identity
 	Linked func(a, b roster.Member) bool                   // whether two members may have a tunnel
 	Local  func() netip.AddrPort                           // where our own tunnel takes UDP on this host
-	// Resolve looks up members' public endpoints; nil asks the system.
-	Resolve Resolver
 	// Bandwidth is for each member and direction, in bits a second; 0: [DefaultBandwidth].
 	Bandwidth int
 	Logger    *slog.Logger // nil: silent
@@ -44,8 +42,9 @@ type Server struct {
 	sessions map[roster.Key]map[roster.Key]*session // by source, by destination
 	running  sync.WaitGroup
 
-	// open makes a connected UDP socket; tests replace it.
-	open func(to netip.AddrPort) (net.Conn, error)
+	// open makes a connected UDP socket, and resolve looks up members' public endpoints; tests replace them.
+	open    func(to netip.AddrPort) (net.Conn, error)
+	resolve func(ctx context.Context, hostport string) ([]netip.AddrPort, error)
 }
 
 // client is a member with an open link. Its buckets are in bytes.

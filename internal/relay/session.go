@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/underlay"
 )
 
 // maxSessions is how many members one member may send to over UDP at a time.
@@ -178,8 +179,12 @@ func (s *Server) connect(x *session, attempt int) (net.Conn, error) {
 	if x.way.endpoint != "" {
 		ctx, cancel := context.WithTimeout(x.ctx, handshakeTimeout)
 		defer cancel()
+		resolve := s.resolve
+		if resolve == nil {
+			resolve = underlay.Resolve
+		}
 		var err error
-		if addrs, err = s.Resolve.lookup(ctx, x.way.endpoint); err != nil {
+		if addrs, err = resolve(ctx, x.way.endpoint); err != nil {
 			return nil, err
 		}
 	}

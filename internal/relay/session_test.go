@@ -63,7 +63,7 @@ func relayed(t *testing.T, names ...string) (*world, *Server, *client, *sockets)
 	s := w.server("s1")
 	f := &sockets{got: map[netip.AddrPort]int{}, answer: map[netip.AddrPort]bool{}}
 	s.open = f.open
-	s.Resolve = func(_ context.Context, hostport string) ([]netip.AddrPort, error) {
+	s.resolve = func(_ context.Context, hostport string) ([]netip.AddrPort, error) {
 		return []netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:1"), netip.MustParseAddrPort("[2001:db8::1]:1")}, nil
 	}
 	return w, s, s.admit(t.Context(), w.member("v1").Mesh.TLS), f
@@ -157,7 +157,7 @@ func TestNameIsNotFound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, s, c, f := relayed(t, "s2")
 		asked := 0
-		s.Resolve = func(context.Context, string) ([]netip.AddrPort, error) {
+		s.resolve = func(context.Context, string) ([]netip.AddrPort, error) {
 			if asked++; asked <= 10 {
 				return nil, errors.New("no such host")
 			}
