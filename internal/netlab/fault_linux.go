@@ -4,13 +4,18 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
+	"strconv"
 )
 
 // Fault is something wrong with the network, until it is restored.
 type Fault struct {
-	internet *Internet
-	handles  []string
+	in    *Namespace
+	rules []rule
 }
+
+// rule is a rule of nft's, by its chain and its number there.
+type rule struct{ chain, handle string }
 
 // Silence drops everything between two hosts, in both directions. Nobody is told.
 func (n *Internet) Silence(a, b *Host) *Fault {
@@ -56,33 +61,86 @@ func (n *Internet) Shrink(h *Host, size int) *Fault {
 // between matches what from sends to to. Interfaces do not change when addresses do.
 func between(from, to *Host) string { return fmt.Sprintf("iifname %q oifname %q", from.Port, to.Port) }
 
+// Drop drops what reaches the namespace and matches any of the given expressions of nft(8), as "udp dport 53". Who sent it
+// is told nothing, also where that is a program of the same namespace.
+func (n *Namespace) Drop(matches ...string) *Fault {
+	n.lab.tb.Helper()
+	f := &Fault{in: n}
+	for _, m := range matches {
+		f.add("arrive", m+" counter drop")
+	}
+	return f
+}
+
+// Translate stands a translator of addresses between a UDP port of loopback and those of its peers there: they see it at
+// the port now, and what they send to the port was is lost.
+func (n *Namespace) Translate(was, now uint16, peers ...uint16) *Fault {
+	n.lab.tb.Helper()
+	f := &Fault{in: n}
+	for _, p := range peers {
+		f.add("leave", fmt.Sprintf("udp sport %d udp dport %d udp sport set %d", was, p, now))
+		f.add("arrive", fmt.Sprintf("udp sport %d udp dport %d counter drop", p, was))
+		f.add("arrive", fmt.Sprintf("udp sport %d udp dport %d udp dport set %d", p, now, was))
+	}
+	return f
+}
+
+// chains are where rules of faults stand. What a program sends is not dropped as it leaves: the program would be told.
+const chains = `table inet netlab {
+	chain fault { type filter hook forward priority 0; }
+	chain leave { type filter hook output priority 0; }
+	chain arrive { type filter hook prerouting priority -300; }
+}
+`
+
 var handle = regexp.MustCompile(`# handle (\d+)`)
 
 // fault adds rules to the router's forward chain.
 func (n *Internet) fault(rules ...string) *Fault {
 	n.lab.tb.Helper()
-	if !n.table {
-		n.Router.run("add table inet netlab\nadd chain inet netlab fault { type filter hook forward priority 0; }\n", "nft", "-f", "-")
-		n.table = true
-	}
-	f := &Fault{internet: n}
+	f := &Fault{in: n.Router}
 	for _, r := range rules {
-		out := n.Router.run("add rule inet netlab fault "+r+"\n", "nft", "--echo", "--handle", "-f", "-")
-		m := handle.FindStringSubmatch(out)
-		if m == nil {
-			n.lab.tb.Fatalf("network lab: nft named no handle for rule %q: %q", r, out)
-			return f
-		}
-		f.handles = append(f.handles, m[1])
+		f.add("fault", r)
 	}
 	return f
 }
 
+// add adds a rule to one of the namespace's chains.
+func (f *Fault) add(chain, text string) {
+	f.in.lab.tb.Helper()
+	if !f.in.chains {
+		f.in.run(chains, "nft", "-f", "-")
+		f.in.chains = true
+	}
+	out := f.in.run(fmt.Sprintf("add rule inet netlab %s %s\n", chain, text), "nft", "--echo", "--handle", "-f", "-")
+	m := handle.FindStringSubmatch(out)
+	if m == nil {
+		f.in.lab.tb.Fatalf("network lab: nft named no handle for rule %q: %q", text, out)
+		return
+	}
+	f.rules = append(f.rules, rule{chain, m[1]})
+}
+
+var counted = regexp.MustCompile(`counter packets (\d+) .*# handle (\d+)`)
+
+// Dropped is how many packets a fault of [Namespace.Drop] or [Namespace.Translate] has dropped.
+func (f *Fault) Dropped() (packets int) {
+	f.in.lab.tb.Helper()
+	for _, m := range counted.FindAllStringSubmatch(f.in.run("", "nft", "--handle", "list", "chain", "inet", "netlab", "arrive"), -1) {
+		if slices.Contains(f.rules, rule{"arrive", m[2]}) {
+			n, err := strconv.Atoi(m[1])
+			f.in.lab.must(err)
+			packets += n
+		}
+	}
+	return packets
+}
+
 // Restore ends the fault. A second call does nothing.
 func (f *Fault) Restore() {
-	f.internet.lab.tb.Helper()
-	for _, h := range f.handles {
-		f.internet.Router.run("delete rule inet netlab fault handle "+h+"\n", "nft", "-f", "-")
+	f.in.lab.tb.Helper()
+	for _, r := range f.rules {
+		f.in.run(fmt.Sprintf("delete rule inet netlab %s handle %s\n", r.chain, r.handle), "nft", "-f", "-")
 	}
-	f.handles = nil
+	f.rules = nil
 }

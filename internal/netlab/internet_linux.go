@@ -12,7 +12,6 @@ type Internet struct {
 	lab    *Lab
 	slices int // subnets given away
 	hosts  int
-	table  bool // whether the table of faults is there
 }
 
 // Host is a namespace with one link to the router, and a default route through it.

@@ -20,8 +20,9 @@ const namespaceFolder = "/run/netns"
 // Namespace is a network of its own: interfaces, routes, sockets, firewall. Its methods may be used from several
 // goroutines.
 type Namespace struct {
-	Name string // as 'ip netns' shows it
-	lab  *Lab
+	Name   string // as 'ip netns' shows it
+	lab    *Lab
+	chains bool // whether the chains of faults are there
 
 	mu       sync.Mutex
 	commands []*exec.Cmd

@@ -106,6 +106,101 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestDropOnLoopback has programs of one namespace lose what they send each other, and hear nothing of it.
+func TestDropOnLoopback(t *testing.T) {
+	n := New(t).Namespace("one")
+	lost, kept := netip.AddrPortFrom(loopback, n.Echo()), netip.AddrPortFrom(loopback, n.Echo())
+	for name, match := range map[string]string{
+		"there": fmt.Sprintf("udp dport %d", lost.Port()), "back": fmt.Sprintf("udp sport %d", lost.Port()),
+		"large": fmt.Sprintf("udp dport %d meta length > 35", lost.Port()),
+	} {
+		f := n.Drop(match)
+		if f.Dropped() != 0 {
+			t.Errorf("%s: %d packets were dropped before there were any", name, f.Dropped())
+		}
+		if reaches(t, n, lost) || !reaches(t, n, kept) {
+			t.Errorf("%s: want one of two lost", name)
+		}
+		if f.Dropped() == 0 {
+			t.Errorf("%s: nothing was counted", name)
+		}
+		f.Restore()
+		if !reaches(t, n, lost) {
+			t.Errorf("%s: the fault outlives its end", name)
+		}
+	}
+	f := n.Drop(fmt.Sprintf("udp dport %d", lost.Port()))
+	c, err := n.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.WriteTo([]byte("x"), net.UDPAddrFromAddrPort(lost)); err != nil {
+		t.Errorf("the sender is told: %v", err)
+	}
+	if f.Dropped() != 1 {
+		t.Errorf("%d packets were dropped", f.Dropped())
+	}
+}
+
+// TestTranslate has a peer see a socket at a port that it does not have, and then at another one.
+func TestTranslate(t *testing.T) {
+	n := New(t).Namespace("one")
+	var ends [2]net.PacketConn
+	for i := range ends {
+		var err error
+		if ends[i], err = n.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		defer ends[i].Close()
+	}
+	client, peer := ends[0], ends[1]
+	was := uint16(client.LocalAddr().(*net.UDPAddr).Port)
+	send := func(from net.PacketConn, to net.Addr) {
+		t.Helper()
+		if _, err := from.WriteTo([]byte("x"), to); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hear := func(at net.PacketConn, wait time.Duration) (from net.Addr, err error) {
+		t.Helper()
+		_ = at.SetReadDeadline(time.Now().Add(wait))
+		_, from, err = at.ReadFrom(make([]byte, 10))
+		return from, err
+	}
+	var old net.Addr
+	for _, now := range []uint16{was + 1, was + 2} {
+		f := n.Translate(was, now, uint16(peer.LocalAddr().(*net.UDPAddr).Port))
+		send(client, peer.LocalAddr())
+		seen, err := hear(peer, time.Minute)
+		if err != nil || seen.(*net.UDPAddr).Port != int(now) {
+			t.Fatalf("the peer sees %v, %v; want port %d", seen, err, now)
+		}
+		if old != nil {
+			send(peer, old)
+		}
+		send(peer, client.LocalAddr())
+		if from, err := hear(client, 50*time.Millisecond); err == nil {
+			t.Errorf("what %v sent to a port of old came", from)
+		}
+		if f.Dropped() != 1 {
+			t.Errorf("%d packets were dropped", f.Dropped())
+		}
+		send(peer, seen)
+		if from, err := hear(client, time.Minute); err != nil || from.String() != peer.LocalAddr().String() {
+			t.Errorf("the client hears from %v, %v", from, err)
+		}
+		old = seen
+		f.Restore()
+	}
+	send(peer, client.LocalAddr())
+	if _, err := hear(client, time.Minute); err != nil {
+		t.Errorf("the translation outlives its end: %v", err)
+	}
+}
+
+var loopback = netip.MustParseAddr("127.0.0.1")
+
 func TestBlackHoleSwallowsLargePacketsOnly(t *testing.T) {
 	internet := New(t).Internet()
 	a, b := internet.Host("a"), internet.Host("b")
