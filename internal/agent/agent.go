@@ -29,6 +29,7 @@ type Agent struct {
 	Folder  Folder
 	Exe     string // the program to run as supervisor
 	Version string
+	Build   string // as [api.AgentStatus] has it
 	Logger  *slog.Logger
 }
 
@@ -60,7 +61,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if k.host, err = a.Folder.loadHost(); err != nil {
 		return err
 	}
-	a.Logger.Info("agent started", "host", a.Folder, "version", a.Version)
+	a.Logger.Info("agent started", "host", a.Folder, "version", a.Version, "build", a.Build)
 	g, ctx := errgroup.WithContext(ctx)
 	k.life = ctx
 	defer k.watches.Wait()

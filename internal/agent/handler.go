@@ -25,18 +25,18 @@ func (k *keeper) handler() http.Handler {
 	mux.HandleFunc("GET "+api.PathStatus, answer(func(r *http.Request, _ struct{}) (api.HostStatus, error) {
 		return k.status(r.Context()), nil
 	}))
-	mux.HandleFunc("POST "+api.PathEnroll, answer(k.enroll))
+	mux.HandleFunc("POST "+api.PathEnroll, exactly(k.enroll))
 	mux.HandleFunc("PUT "+api.PathGenesis, k.installGenesis)
 	mux.HandleFunc("GET "+api.PathRoster, answer(func(*http.Request, struct{}) (api.RosterReply, error) {
 		return api.RosterReply{Envelopes: encodeAll(k.rosters.Envelopes())}, nil
 	}))
 	mux.HandleFunc("PUT "+api.PathRoster, answer(k.publish))
-	mux.HandleFunc("PUT "+api.PathIntent, answer(k.setIntent))
+	mux.HandleFunc("PUT "+api.PathIntent, exactly(k.setIntent))
 	mux.HandleFunc("POST "+api.PathLock, k.serveLock)
 	mux.HandleFunc("GET "+api.PathCommit, answer(func(r *http.Request, _ struct{}) (api.Commit, error) { return k.commit(r.Context()) }))
 	mux.HandleFunc("GET "+api.PathPeers, answer(func(r *http.Request, _ struct{}) (api.PeersReply, error) { return k.peers(r.Context()) }))
-	mux.HandleFunc("PUT "+api.PathKey, answer(k.restoreKey))
-	mux.HandleFunc("POST "+api.PathArm, answer(k.arm))
+	mux.HandleFunc("PUT "+api.PathKey, exactly(k.restoreKey))
+	mux.HandleFunc("POST "+api.PathArm, exactly(k.arm))
 	mux.HandleFunc("POST "+api.PathRotate, answer(k.rotateMesh))
 	mux.HandleFunc("GET "+api.PathLogs, k.serveLogs)
 	return mux
@@ -54,13 +54,27 @@ func refuse(status int, code string, err error, hint string) error {
 	return &problem{status: status, Problem: api.Problem{Error: err.Error(), Code: code, Hint: hint}}
 }
 
-// answer decodes a request, lets f do it and encodes what comes of it.
+// answer decodes a request, lets f do it and encodes what comes of it. Fields that are not known are passed over: the
+// asker may be of a newer build. Package api says where that would not be safe.
 func answer[In, Out any](f func(*http.Request, In) (Out, error)) http.HandlerFunc {
+	return answerWith(decode, f)
+}
+
+// exactly is answer for requests of which nothing may be passed over.
+func exactly[In, Out any](f func(*http.Request, In) (Out, error)) http.HandlerFunc {
+	return answerWith(decodeKnown, f)
+}
+
+func answerWith[In, Out any](read func([]byte, any) error, f func(*http.Request, In) (Out, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		var in In
 		if r.Method != http.MethodGet {
-			if err := decode(http.MaxBytesReader(w, r.Body, api.MaxRequest), &in); err != nil {
-				writeProblem(w, refuse(http.StatusBadRequest, "invalid", fmt.Errorf("read request: %w", err), ""))
+			b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, api.MaxRequest))
+			if err == nil {
+				err = read(b, &in)
+			}
+			if err != nil {
+				writeProblem(w, unread(err))
 				return
 			}
 		}
@@ -73,23 +87,32 @@ func answer[In, Out any](f func(*http.Request, In) (Out, error)) http.HandlerFun
 	}
 }
 
-// decode reads one value with known fields only. Nothing and null are no value: what they leave out would be taken for
-// what somebody wants.
-func decode(r io.Reader, v any) error {
-	b, err := io.ReadAll(r)
-	if err != nil {
-		return err
+// unread is the problem of a request that could not be read.
+func unread(err error) error {
+	if p := (*problem)(nil); errors.As(err, &p) {
+		return p
 	}
+	return refuse(http.StatusBadRequest, "invalid", fmt.Errorf("read request: %w", err), "")
+}
+
+// decode reads one value. Nothing and null are no value: what they leave out would be taken for what somebody wants.
+func decode(b []byte, v any) error {
 	if string(bytes.TrimSpace(b)) == "null" {
 		return errors.New("it is null")
 	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
+	return json.Unmarshal(b, v) // refuses what follows a value
+}
+
+// decodeKnown is decode that must know every field.
+func decodeKnown(b []byte, v any) error {
+	if err := decode(b, v); err != nil {
 		return err
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the value")
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil { // what else could be wrong with it was looked at before
+		return refuse(http.StatusBadRequest, "older", fmt.Errorf("the request is of a newer build than this agent: %s, and doing only a part of it is not safe",
+			strings.TrimPrefix(err.Error(), "json: ")), "'pressenter apply' restarts agents of another build before it asks them for anything")
 	}
 	return nil
 }
@@ -244,8 +267,12 @@ func (k *keeper) setIntent(_ *http.Request, i api.Intent) (api.Intent, error) {
 // serveLock holds the deployment's lock for as long as the connection lasts: a killed client leaves none behind.
 func (k *keeper) serveLock(w http.ResponseWriter, r *http.Request) {
 	var req api.LockHolder
-	if err := decode(http.MaxBytesReader(w, r.Body, 4096), &req); err != nil { // to its end: only then is a hang-up noticed
-		writeProblem(w, refuse(http.StatusBadRequest, "invalid", err, ""))
+	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 4096)) // to its end: only then is a hang-up noticed
+	if err == nil {
+		err = decode(b, &req)
+	}
+	if err != nil {
+		writeProblem(w, unread(err))
 		return
 	}
 	req.Since = time.Now().UTC()

@@ -120,6 +120,11 @@ func TestRequestsAreHeldToTheirForm(t *testing.T) {
 		want               int
 	}{
 		"unknown field":    {"PUT", api.PathIntent, `{"stopped":true,"sotpped":true}`, 400},
+		"of an enrolment":  {"POST", api.PathEnroll, `{"name":"v","share":"x"}`, 400},
+		"of a key":         {"PUT", api.PathKey, `{"key":"AAAA","signed_until":9}`, 400},
+		"of arming":        {"POST", api.PathArm, `{"by":"me","not_before":9}`, 400},
+		"of rosters":       {"PUT", api.PathRoster, `{"envelopes":[],"newest":false,"quickly":true}`, 200},
+		"of a lock":        {"POST", api.PathLock, `{"holder":"me","why":"to look"}`, 200},
 		"no JSON":          {"PUT", api.PathIntent, `stopped`, 400},
 		"wrong type":       {"PUT", api.PathIntent, `{"stopped":"yes"}`, 400},
 		"two values":       {"PUT", api.PathIntent, `{"stopped":true}{"stopped":false}`, 400},
@@ -148,6 +153,26 @@ func TestRequestsAreHeldToTheirForm(t *testing.T) {
 	}
 	if i := k.Folder.loadIntent(); i.Stopped || i.By != "" {
 		t.Errorf("an intent was recorded: %+v", i)
+	}
+}
+
+// A newer client is told that it is newer where passing over what it says would not be safe.
+func TestOlderAgentSaysSo(t *testing.T) {
+	k := newKeeper(t)
+	k.Build = "this one"
+	c := serveAgent(t, k)
+	st, err := c.Status(t.Context())
+	if err != nil || st.Agent.Build != "this one" {
+		t.Errorf("%+v, %v", st.Agent, err)
+	}
+	var in api.Intent
+	err = decodeKnown([]byte(`{"stopped":false,"silent":true}`), &in)
+	var p *problem
+	if !errors.As(err, &p) || p.Code != "older" || !strings.Contains(p.Problem.Error, `"silent"`) || p.Hint == "" {
+		t.Errorf("%v", err)
+	}
+	if err := decodeKnown([]byte(`{"stopped":true}`), &in); err != nil || !in.Stopped {
+		t.Errorf("%+v, %v", in, err)
 	}
 }
 

@@ -32,7 +32,7 @@ func (k *keeper) status(ctx context.Context) api.HostStatus {
 	h, v, trouble, unwritten, mesh := k.host, k.verdict, k.trouble, k.unwritten, k.mesh
 	k.mu.Unlock()
 	s := api.HostStatus{
-		Agent:  api.AgentStatus{PID: os.Getpid(), Version: k.Version, Since: k.started},
+		Agent:  api.AgentStatus{PID: os.Getpid(), Version: k.Version, Build: k.Build, Since: k.started},
 		Roster: k.rosterStatus(), Intent: k.Folder.loadIntent(), Node: observeProcesses(k.Folder, k.runner),
 		Mesh: mesh,
 	}

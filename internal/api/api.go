@@ -1,6 +1,14 @@
 // Package api is the contract between a host's agent and those who ask it: JSON over HTTP on a unix socket.
 // The same types are used on both ends. The socket lies in a folder that only its owner may enter; that, and the
 // kernel's word on who is on the other end, is the authentication.
+//
+// Builds that follow one another understand each other. Who gets an answer passes over fields that it does not know,
+// and takes a missing one for what was before there was it. Who gets a request passes over unknown fields only where
+// what is left still means the same or less: a lock, rosters (signed, and verified by themselves), the birth of a next
+// mesh key. It refuses the whole request where an unknown field may be a condition, so that leaving it out would do
+// more than was asked or what cannot be undone: an enrolment (keys are born once), an intent (what is left of "keep it
+// silent" starts a node), a consensus key that is brought back, and arming it. Such types say so. Apply restarts
+// agents of another build before it asks them for anything.
 package api
 
 import (
@@ -32,7 +40,8 @@ const (
 )
 
 // EnrollRequest makes a bare host into one that can hold a node: the daemon's home is made by the daemon's own init
-// and the host's keys are born. Asking again with the same content changes nothing and answers the same.
+// and the host's keys are born. Asking again with the same content changes nothing and answers the same. An agent that
+// does not know a field refuses it: keys are born once, and for what it understood.
 type EnrollRequest struct {
 	Name       string `json:"name"`       // host's name in the roster
 	Deployment string `json:"deployment"` // the deployment's name
@@ -76,7 +85,8 @@ type Enrolled struct {
 	Backup []byte `json:"backup,omitempty"`
 }
 
-// PublishRequest carries roster envelopes in an order in which each one's parents come first.
+// PublishRequest carries roster envelopes in an order in which each one's parents come first. Fields that an agent does
+// not know are passed over: each envelope is signed, and says itself which readers may take it.
 type PublishRequest struct {
 	Envelopes [][]byte `json:"envelopes"`
 	// Evidence takes what is good in any order, forks included, instead of insisting that each generation follows
@@ -92,7 +102,8 @@ type RosterReply struct {
 	Envelopes [][]byte `json:"envelopes"`
 }
 
-// Intent is what a person asked of a host. It outlives agent, supervisor and reboot.
+// Intent is what a person asked of a host. It outlives agent, supervisor and reboot. An agent that does not know a field
+// refuses it: what is left would be taken for the wish that the node run.
 type Intent struct {
 	// Stopped: the node is down because a person wants it so; nothing starts it but a person.
 	Stopped bool `json:"stopped"`
@@ -131,8 +142,11 @@ type HostStatus struct {
 
 // AgentStatus describes the agent's own process.
 type AgentStatus struct {
-	PID      int       `json:"pid"`
-	Version  string    `json:"version"`
+	PID     int    `json:"pid"`
+	Version string `json:"version"`
+	// Build names the program that runs more exactly than Version: the revision that it was built from or, where that
+	// is not the whole truth, the digest of the executable. Empty for agents that do not tell.
+	Build    string    `json:"build,omitempty"`
 	Since    time.Time `json:"since"`
 	RSSBytes uint64    `json:"rss_bytes,omitempty"`
 	CPUSecs  float64   `json:"cpu_seconds,omitempty"`
@@ -221,7 +235,8 @@ type AddressEntry struct {
 	Addr   string `json:"addr"` // host:port
 }
 
-// RestoreRequest brings a consensus key back to a host. It is left disarmed.
+// RestoreRequest brings a consensus key back to a host. It is left disarmed. An agent that does not know a field refuses
+// it: that may say what the key signed already.
 type RestoreRequest struct {
 	Key []byte `json:"key"` // priv_validator_key.json
 	// HighWaterMark is the highest height that this key is known to have signed, from a state file; 0 = not known.
@@ -229,7 +244,8 @@ type RestoreRequest struct {
 }
 
 // ArmRequest asks a host to watch the chain for signatures of its consensus key and, if nobody signs, to let the key
-// sign. The host believes nobody's word about it; the answer comes at once and the watch goes on by itself.
+// sign. The host believes nobody's word about it; the answer comes at once and the watch goes on by itself. An agent
+// that does not know a field refuses it: that may be a further condition.
 type ArmRequest struct {
 	By string `json:"by"`
 }
@@ -238,7 +254,8 @@ type ArmRequest struct {
 type Problem struct {
 	Error string `json:"error"`
 	Hint  string `json:"hint,omitempty"`
-	// Code lets a caller branch: "conflict", "locked", "not-enrolled", "invalid", "unsafe", "internal".
+	// Code lets a caller branch: "conflict", "locked", "not-enrolled", "invalid", "older" (the request has a field that
+	// the agent does not know and must not pass over), "unsafe", "internal".
 	Code string      `json:"code"`
 	Lock *LockHolder `json:"lock,omitempty"`
 	// Missing names roster parents that the host lacks, by hash.

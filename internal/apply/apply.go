@@ -31,6 +31,9 @@ type Provider interface {
 	Destroy(ctx context.Context, h deployment.Host, keep string) error
 	StartAgent(ctx context.Context, h deployment.Host) error
 	StopAgent(ctx context.Context, h deployment.Host) error
+	// RestartAgent ends the agent alone and starts the one that StartAgent would start now. Mesh, supervisor and daemon
+	// go on.
+	RestartAgent(ctx context.Context, h deployment.Host) error
 	Client(h deployment.Host) *api.Client
 	Inspect(h deployment.Host) api.HostStatus
 	Exists(h deployment.Host) bool
@@ -54,6 +57,8 @@ type Session struct {
 	Daemon   string // path of the chain's program
 	Provider Provider
 	Who      string // for locks and intents: user@host (pid)
+	// Build is what the agents that Provider starts say of themselves; empty: agents of any build are left alone.
+	Build string
 	// ReplaceLost makes a new validator host where the old one's folder is gone.
 	ReplaceLost bool
 	// Passphrase opens a protected keyring; it is asked only when needed.
@@ -150,19 +155,29 @@ func openSide(dir deployment.Dir) (*sideState, error) {
 func (s *Session) LockHosts(ctx context.Context) error {
 	for _, side := range []*sideState{s.world, s.own} {
 		for _, h := range side.inventory.Hosts {
-			release, err := s.Provider.Client(h).Lock(ctx, s.Who)
-			var refused *api.Error
-			var away *api.Unreachable
-			switch {
-			case err == nil:
-				s.locks = append(s.locks, release)
-			case errors.As(err, &refused) && refused.Lock != nil:
-				return &Locked{Where: fmt.Sprintf("host %q", h.Name), Who: refused.Lock.Holder, Since: refused.Lock.Since}
-			case errors.As(err, &away):
-			default:
+			if err := s.lockHost(ctx, h); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// lockHost takes the lock on one host, if its agent answers.
+func (s *Session) lockHost(ctx context.Context, h deployment.Host) error {
+	release, err := s.Provider.Client(h).Lock(ctx, s.Who)
+	var refused *api.Error
+	var away *api.Unreachable
+	switch {
+	case err == nil:
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.locks = append(s.locks, release)
+	case errors.As(err, &refused) && refused.Lock != nil:
+		return &Locked{Where: fmt.Sprintf("host %q", h.Name), Who: refused.Lock.Holder, Since: refused.Lock.Since}
+	case errors.As(err, &away):
+	default:
+		return err
 	}
 	return nil
 }
@@ -197,7 +212,7 @@ func (s *Session) prepare() error {
 	s.want, err = plan.Resolve(s.Config, plan.Facts{
 		Dir: s.Dir, World: s.world.inventory, Own: s.own.inventory, Daemon: s.daemon, Ports: s.ports.Next,
 	})
-	s.want.ReplaceLost = s.ReplaceLost
+	s.want.ReplaceLost, s.want.Build = s.ReplaceLost, s.Build
 	return err
 }
 

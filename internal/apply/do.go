@@ -33,6 +33,8 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 		return s.Provider.Create(h)
 	case plan.StartAgent:
 		return s.Provider.StartAgent(ctx, h)
+	case plan.RestartAgent:
+		return s.restartAgent(ctx, h)
 	case plan.Enroll, plan.KeepBackup: // asked again, a host answers the same
 		return s.enroll(ctx, side, h)
 	case plan.PlaceInMesh:
@@ -68,6 +70,23 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 		return s.awaitSigning(ctx, side, h)
 	}
 	return fmt.Errorf("step %T is not implemented", step)
+}
+
+// restartAgent replaces an agent of another build, and takes the lock again that ended with it.
+func (s *Session) restartAgent(ctx context.Context, h deployment.Host) error {
+	if err := s.Provider.RestartAgent(ctx, h); err != nil {
+		return err
+	}
+	c := s.Provider.Client(h)
+	defer c.Close()
+	st, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	if st.Agent.Build != s.Build {
+		return fmt.Errorf("the agent of %q was restarted and is of build %q still, not %q: this program is not the one that is installed there", h.Name, st.Agent.Build, s.Build)
+	}
+	return s.lockHost(ctx, h)
 }
 
 func (s *Session) side(name string) (*sideState, *deployment.Inventory) {

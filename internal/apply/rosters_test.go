@@ -30,6 +30,15 @@ type fakeAgent struct {
 	follows bool // it obeys what it is told
 	asked   int
 	onAsk   func(int)
+	locked  int
+	intent  api.Intent // the last that it was told
+}
+
+// says changes the build that the agent is of.
+func (a *fakeAgent) says(build string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.status.Agent.Build = build
 }
 
 func startAgent(t *testing.T, h deployment.Host) *fakeAgent {
@@ -88,6 +97,16 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		answer(api.RosterStatus{})
+	case "POST " + api.PathLock:
+		a.locked++
+	case "PUT " + api.PathIntent:
+		a.intent = api.Intent{}
+		if err := json.NewDecoder(r.Body).Decode(&a.intent); err != nil {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		a.status.Intent = a.intent
+		answer(a.intent)
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}

@@ -24,7 +24,7 @@ func newAgentCmd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			a := agent.Agent{Folder: agent.Folder(folder), Exe: exe, Version: version(), Logger: daemonLog(c)}
+			a := agent.Agent{Folder: agent.Folder(folder), Exe: exe, Version: version(), Build: build(), Logger: daemonLog(c)}
 			return quietIfHeld(a.Run(c.Context()))
 		},
 	}

@@ -76,7 +76,7 @@ func (g *global) sessionFor(c config.Deployment) (*apply.Session, error) {
 		return nil, err
 	}
 	return &apply.Session{
-		Config: c, Dir: dir, Daemon: g.findDaemon(c, exe), Provider: local.Provider{Exe: exe}, Who: who(),
+		Config: c, Dir: dir, Daemon: g.findDaemon(c, exe), Provider: local.Provider{Exe: exe}, Who: who(), Build: build(),
 		Passphrase: askPassphrase,
 	}, nil
 }

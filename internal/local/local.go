@@ -70,12 +70,26 @@ func (p Provider) StartAgent(ctx context.Context, h deployment.Host) error {
 // StopAgent ends the host's agent and, with nobody left to look after it, the mesh process. The node goes on.
 func (p Provider) StopAgent(ctx context.Context, h deployment.Host) error {
 	f := agent.Folder(h.Folder)
-	if id, up := agent.AgentOf(f); up {
-		if err := process.Terminate(ctx, id, 5*time.Second); err != nil {
-			return err
-		}
+	if err := endAgent(ctx, f); err != nil {
+		return err
 	}
 	return agent.StopMesh(ctx, f)
+}
+
+// RestartAgent replaces the host's agent by one of this program. Nothing else of the host is touched.
+func (p Provider) RestartAgent(ctx context.Context, h deployment.Host) error {
+	if err := endAgent(ctx, agent.Folder(h.Folder)); err != nil {
+		return fmt.Errorf("restart agent of %q: %w", h.Name, err)
+	}
+	return p.StartAgent(ctx, h)
+}
+
+func endAgent(ctx context.Context, f agent.Folder) error {
+	id, up := agent.AgentOf(f)
+	if !up {
+		return nil
+	}
+	return process.Terminate(ctx, id, 5*time.Second)
 }
 
 // Client asks the host's agent.

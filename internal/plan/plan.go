@@ -164,6 +164,8 @@ func (b *builder) setUp(sides []side) {
 			}
 			if !o.Agent {
 				start = append(start, StartAgent{on})
+			} else if OtherBuild(b.want, o) {
+				start = append(start, RestartAgent{on, BuildWords(o.Status.Agent.Build)})
 			}
 			if !o.Exists || o.Status.Enrolled == nil {
 				enroll = append(enroll, Enroll{on, string(h.Role)})
@@ -189,6 +191,21 @@ func (b *builder) setUp(sides []side) {
 		b.stage([]Step{MakeGenesis{world, len(b.validators())}})
 	}
 	b.stage(install)
+}
+
+// OtherBuild says whether the agent of a host is another program than the one that would be started now. It may not
+// understand what it is asked.
+func OtherBuild(want Want, o ObservedHost) bool {
+	return o.Agent && want.Build != "" && o.Status.Agent.Build != want.Build
+}
+
+// BuildWords is a build in short.
+func BuildWords(build string) string {
+	kind, digest, is := strings.Cut(build, ":")
+	if !is {
+		return fmt.Sprintf("%.12s", build)
+	}
+	return fmt.Sprintf("%s:%.12s", kind, digest)
 }
 
 // place says what changes of an enrolled host's place in the mesh, or "".
@@ -275,7 +292,7 @@ func (b *builder) behind(s side) []Step {
 		if _, wanted := s.want.Host(name); !wanted {
 			continue // it left the roster before this plan, and is destroyed by it
 		}
-		if !o.Agent || !o.Status.Roster.Learned || !slices.Equal(o.Status.Roster.Heads, s.have.Heads) {
+		if !o.Agent || OtherBuild(b.want, o) || !o.Status.Roster.Learned || !slices.Equal(o.Status.Roster.Heads, s.have.Heads) {
 			out = append(out, SyncRoster{On{s.want.Deployment, name}})
 		}
 	}

@@ -128,6 +128,11 @@ func TestGolden(t *testing.T) {
 			_, _ = s.apply(4)
 		}},
 		"daemon-changed": {"", func(s *sim) { s.staged = false }},
+		"agents-of-another-build": {s3, func(s *sim) {
+			s.build = "4e8da3f04d1b8a42a53c0b1fd099299"
+			s.hosts[1]["s1"].build = "sha256:0285cfe004b4a2b5da136f0abc55"
+			s.hosts[1]["s2"].build = s.build
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := up(t)

@@ -30,11 +30,13 @@ type sim struct {
 	staged, prepared bool
 	genesis          string
 	replaceLost      bool
+	build            string
 	guest            ed25519.PublicKey // who joined last, in the property test
 }
 
 type simHost struct {
 	agent, learned bool
+	build          string
 	enrolled       *api.Enrolled
 	listen         api.Listen
 	backed         bool
@@ -71,7 +73,7 @@ func (s *sim) resolve() Want {
 			panic(err)
 		}
 	}
-	w.ReplaceLost = s.replaceLost
+	w.ReplaceLost, w.Build = s.replaceLost, s.build
 	return w
 }
 
@@ -132,6 +134,7 @@ func (s *sim) observeHost(i int, h deployment.Host) ObservedHost {
 	}
 	if v.agent {
 		o.Status.Roster = api.RosterStatus{Heads: v.heads, Learned: v.learned}
+		o.Status.Agent.Build = v.build
 	}
 	if v.enrolled != nil { // seen without the agent as well
 		o.Status.Signing = api.SigningStatus{State: v.signing, PublicKey: v.key}
@@ -180,7 +183,9 @@ func (s *sim) do(w Want, step Step) error {
 			s.hosts[i][h.Name] = &simHost{}
 		}
 	case StartAgent:
-		v.agent = true
+		v.agent, v.build = true, s.build
+	case RestartAgent:
+		v.learned, v.build = false, s.build
 	case Enroll:
 		if v.enrolled == nil {
 			v.enrolled = s.enroll(v, h)

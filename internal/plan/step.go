@@ -56,6 +56,11 @@ type (
 	}
 	// StartAgent starts the agent of a host.
 	StartAgent struct{ On }
+	// RestartAgent replaces the agent of a host by one of this build. Mesh, supervisor and daemon go on.
+	RestartAgent struct {
+		On
+		Runs string `json:"runs,omitempty"` // the build that it is of, if it tells
+	}
 	// Enroll lets a host bear its keys and brings back their public halves.
 	Enroll struct {
 		On
@@ -115,6 +120,14 @@ func (s CreateHost) String() string { return fmt.Sprintf("create host %s (%s)", 
 
 // String implements Step.
 func (s StartAgent) String() string { return fmt.Sprintf("start the agent of %s", s.Name) }
+
+// String implements Step.
+func (s RestartAgent) String() string {
+	if s.Runs == "" {
+		return fmt.Sprintf("restart agent of %s (other build)", s.Name)
+	}
+	return fmt.Sprintf("restart agent of %s (other build: %s)", s.Name, s.Runs)
+}
 
 // String implements Step.
 func (s Enroll) String() string {

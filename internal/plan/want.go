@@ -25,6 +25,8 @@ type Want struct {
 	Chain roster.Chain // without the genesis, which is not made yet the first time
 	// ReplaceLost says that a person knows a validator's host to be lost for ever and wants a new one in its place.
 	ReplaceLost bool
+	// Build is what an agent says of itself that is started now; empty: whatever runs will do.
+	Build string
 }
 
 // Facts is what Resolve must be told, because it is of this computer and not of the config.

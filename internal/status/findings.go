@@ -1,6 +1,7 @@
 package status
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -58,6 +59,10 @@ func hostFindings(s Status, d Deployment, h Host) []health.Finding {
 	}
 	if h.AgentPID == 0 {
 		say("agent-down", health.Warning, "Run 'pressenter apply', or 'pressenter start' after a reboot.", "Its agent does not run: nothing repairs this host.")
+	}
+	if h.OtherBuild {
+		say("other-build", health.Warning, "Run 'pressenter apply': it restarts the agent, and nothing else of the host.",
+			"Its agent is of another build (%s) than this program.", cmp.Or(plan.BuildWords(h.AgentBuild), "it does not say which"))
 	}
 	switch {
 	case h.Intent.Stopped:

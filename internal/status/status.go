@@ -63,20 +63,23 @@ type Deployment struct {
 
 // Host is one host and its three processes.
 type Host struct {
-	Name          string     `json:"name"`
-	Role          string     `json:"role"`
-	Phase         string     `json:"phase"`
-	Reason        string     `json:"reason,omitempty"`
-	Up            bool       `json:"up"` // its node answers
-	Height        int64      `json:"height"`
-	BlockTime     time.Time  `json:"block_time,omitzero"`
-	CatchingUp    bool       `json:"catching_up"`
-	Peers         []string   `json:"peers"` // names where they are ours, node ids otherwise
-	NodeID        string     `json:"node_id,omitempty"`
-	P2P           string     `json:"p2p,omitempty"`
-	RPC           string     `json:"rpc,omitempty"`
-	Version       string     `json:"version,omitempty"` // CometBFT's, as the node claims
-	AgentVersion  string     `json:"agent_version,omitempty"`
+	Name         string    `json:"name"`
+	Role         string    `json:"role"`
+	Phase        string    `json:"phase"`
+	Reason       string    `json:"reason,omitempty"`
+	Up           bool      `json:"up"` // its node answers
+	Height       int64     `json:"height"`
+	BlockTime    time.Time `json:"block_time,omitzero"`
+	CatchingUp   bool      `json:"catching_up"`
+	Peers        []string  `json:"peers"` // names where they are ours, node ids otherwise
+	NodeID       string    `json:"node_id,omitempty"`
+	P2P          string    `json:"p2p,omitempty"`
+	RPC          string    `json:"rpc,omitempty"`
+	Version      string    `json:"version,omitempty"` // CometBFT's, as the node claims
+	AgentVersion string    `json:"agent_version,omitempty"`
+	AgentBuild   string    `json:"agent_build,omitempty"`
+	// OtherBuild: its agent is another program than the one that asks.
+	OtherBuild    bool       `json:"agent_other_build,omitempty"`
 	AgentPID      int        `json:"agent_pid,omitempty"`
 	SupervisorPID int        `json:"supervisor_pid,omitempty"`
 	DaemonPID     int        `json:"daemon_pid,omitempty"`
@@ -94,9 +97,9 @@ type Host struct {
 func Of(want plan.Want, have plan.Observed, witnessed int64) Status {
 	s := Status{Deployment: want.Own.Deployment, ChainID: want.Own.ChainID, Findings: []health.Finding{}}
 	names := nodeNames(have)
-	own := deploymentOf(want.Own.Deployment, have.Own, names)
+	own := deploymentOf(want, want.Own.Deployment, have.Own, names)
 	own.Hosts = append(own.Hosts, invitedHosts(want.Own, have.Own)...)
-	world := deploymentOf(want.World.Deployment, have.World, names)
+	world := deploymentOf(want, want.World.Deployment, have.World, names)
 	world.World = true
 	s.Deployments = []Deployment{own, world}
 	for _, d := range s.Deployments {
@@ -194,13 +197,15 @@ func reached(have plan.ObservedDeployment, name string) bool {
 	return false
 }
 
-func deploymentOf(name string, have plan.ObservedDeployment, names map[string]string) Deployment {
+func deploymentOf(want plan.Want, name string, have plan.ObservedDeployment, names map[string]string) Deployment {
 	d := Deployment{Name: name, Fork: have.Fork, Hosts: []Host{}}
 	if have.Head != nil {
 		d.Generation = have.Head.Generation
 	}
 	for _, host := range slices.Sorted(maps.Keys(have.Hosts)) {
-		d.Hosts = append(d.Hosts, hostOf(host, have.Hosts[host], names))
+		h := hostOf(host, have.Hosts[host], names)
+		h.OtherBuild = plan.OtherBuild(want, have.Hosts[host])
+		d.Hosts = append(d.Hosts, h)
 	}
 	slices.SortStableFunc(d.Hosts, func(a, b Host) int { return cmp.Compare(roleOrder(a.Role), roleOrder(b.Role)) })
 	return d
@@ -219,7 +224,7 @@ func hostOf(name string, o plan.ObservedHost, names map[string]string) Host {
 		Name: name, Role: string(o.Host.Role), Phase: st.Node.Phase, Reason: st.Reason, Up: st.Node.Answers,
 		Height: st.Node.Height, BlockTime: st.Node.BlockTime, CatchingUp: st.Node.CatchingUp, Peers: []string{},
 		P2P: o.Host.Listen.P2P, RPC: o.Host.Listen.RPC, Version: st.Node.Version,
-		AgentVersion: st.Agent.Version, AgentPID: st.Agent.PID, AgentRSS: st.Agent.RSSBytes, AgentCPU: st.Agent.CPUSecs,
+		AgentVersion: st.Agent.Version, AgentBuild: st.Agent.Build, AgentPID: st.Agent.PID, AgentRSS: st.Agent.RSSBytes, AgentCPU: st.Agent.CPUSecs,
 		SupervisorPID: st.Node.SupervisorPID, DaemonPID: st.Node.DaemonPID, MeshPID: st.MeshPID, Restarts: st.Node.Restarts,
 		Generation: st.Roster.Generation, Intent: st.Intent,
 	}

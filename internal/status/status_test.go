@@ -13,14 +13,14 @@ import (
 
 // network is a practice network in which all is well: at height 100, witnessed at 99.
 func network() (plan.Want, plan.Observed) {
-	want := plan.Want{Own: deployment.Inventory{Deployment: "hub", ChainID: "practice-hub"}, World: deployment.Inventory{Deployment: "hub-world"}}
+	want := plan.Want{Build: "4e8da3f", Own: deployment.Inventory{Deployment: "hub", ChainID: "practice-hub"}, World: deployment.Inventory{Deployment: "hub-world"}}
 	have := plan.Observed{
 		Own:   plan.ObservedDeployment{Keyring: true, Head: &roster.Roster{Generation: 2}, Hosts: map[string]plan.ObservedHost{}},
 		World: plan.ObservedDeployment{Keyring: true, Head: &roster.Roster{Generation: 1}, Hosts: map[string]plan.ObservedHost{}},
 	}
 	add := func(d plan.ObservedDeployment, name string, role roster.Role, peers ...string) {
 		st := api.HostStatus{
-			Name: name, Role: string(role), Agent: api.AgentStatus{PID: 10}, Enrolled: &api.Enrolled{NodeID: "id-" + name},
+			Name: name, Role: string(role), Agent: api.AgentStatus{PID: 10, Build: "4e8da3f"}, Enrolled: &api.Enrolled{NodeID: "id-" + name},
 			Roster: api.RosterStatus{Generation: d.Head.Generation},
 			Node:   api.NodeStatus{Phase: "running", SupervisorPID: 11, DaemonPID: 12, Answers: true, Height: 100},
 		}
@@ -67,6 +67,9 @@ func TestFindings(t *testing.T) {
 		codes     []string // all of them, worst first
 	}{
 		"nobody holds a signature": {func(*plan.Observed) {}, 0, Silent, []string{"silent"}},
+		"an agent of another build": {func(h *plan.Observed) {
+			change(*h, "s1", func(o *plan.ObservedHost) { o.Status.Agent.Build = "sha256:0285cfe004b4a2b5da136f0a" })
+		}, 99, Signing, []string{"other-build"}},
 		"a stranger is connected to the validator": {func(h *plan.Observed) {
 			change(*h, "validator", func(o *plan.ObservedHost) {
 				o.Status.Node.Peers = append(o.Status.Node.Peers, api.Peer{NodeID: "stranger"})
