@@ -6,6 +6,8 @@ import (
 	"net/netip"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/pressenter/pressenter/internal/access"
 )
 
@@ -43,6 +45,14 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
+// What one peer may make us do.
+const (
+	answersPerSecond = 20
+	answersAtOnce    = 60
+)
+
+func newLimiter() *rate.Limiter { return rate.NewLimiter(answersPerSecond, answersAtOnce) }
+
 // maxSenders is how many senders' rates are remembered: more than there are members. All are forgotten then.
 const maxSenders = 4096
 
@@ -50,7 +60,7 @@ const maxSenders = 4096
 // would cost more than it costs to send, and it would keep what others say waiting.
 func (m *Mesh) read(ctx context.Context, conn net.PacketConn) {
 	buf := make([]byte, maxProbe+1)
-	rates := map[netip.Addr]*bucket{}
+	limits := map[netip.Addr]*rate.Limiter{}
 	for {
 		n, addr, err := conn.ReadFrom(buf)
 		if err != nil {
@@ -61,16 +71,15 @@ func (m *Mesh) read(ctx context.Context, conn net.PacketConn) {
 			continue
 		}
 		sender := from.AddrPort().Addr().Unmap().WithZone("")
-		rate := rates[sender]
-		if rate == nil {
-			if len(rates) == maxSenders {
-				clear(rates)
+		limit := limits[sender]
+		if limit == nil {
+			if len(limits) == maxSenders {
+				clear(limits)
 			}
-			b := newBucket(m.now())
-			rate = &b
-			rates[sender] = rate
+			limit = newLimiter()
+			limits[sender] = limit
 		}
-		if !rate.take(m.now()) {
+		if !limit.Allow() {
 			continue
 		}
 		msg, err := decodeMessage(buf[:n])
@@ -99,7 +108,7 @@ func (m *Mesh) receive(from netip.Addr, msg message, err error) {
 
 // answer answers a ping of somebody who may ask.
 func (m *Mesh) answer(p *peer, msg message, now instant) {
-	if !access.Allowed(p.member.Role, m.self.Role, access.Control) || !p.asks.take(now) {
+	if !access.Allowed(p.member.Role, m.self.Role, access.Control) || !p.asks.Allow() {
 		return
 	}
 	was, lost := p.path.phase, now-p.path.since

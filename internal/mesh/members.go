@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/pressenter/pressenter/internal/access"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/tunnel"
@@ -32,7 +34,7 @@ type peer struct {
 	known  []netip.AddrPort // where the roster says it is, as far as that is known
 
 	partner bool // pinged regularly, see choosePartners
-	asks    bucket
+	asks    *rate.Limiter
 	fetch   fetching
 	size    sizing
 	hints   []hint
@@ -163,7 +165,7 @@ func (m *Mesh) replacePeers(wanted map[roster.Key]*roster.Member) {
 
 // newPeer adds a peer.
 func (m *Mesh) newPeer(member *roster.Member, now instant) *peer {
-	p := &peer{member: member, key: tunnel.Key(member.Mesh.Key), index: -1, asks: newBucket(now)}
+	p := &peer{member: member, key: tunnel.Key(member.Mesh.Key), index: -1, asks: newLimiter()}
 	p.addr = roster.MeshAddress(m.deployment, member.Identity)
 	p.path = newPath(m.active(member), access.Allowed(m.self.Role, member.Role, access.Control), now, m.rnd.Uint64)
 	m.peers[member.Identity] = p

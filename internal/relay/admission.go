@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+
+	"golang.org/x/time/rate"
 )
 
 // What strangers may cost.
@@ -12,8 +14,8 @@ const (
 	maxPending   = 64   // handshakes at a time
 	maxAddresses = 4096 // whose rate is remembered
 
-	handshakeRate  = 5.0 // a second from one address
-	handshakeBurst = 20.0
+	handshakeRate  = 5 // a second from one address
+	handshakeBurst = 20
 )
 
 // admission limits handshakes. When too many are pending it ends the oldest: a member's takes two round trips, so one
@@ -21,14 +23,14 @@ const (
 type admission struct {
 	mu      sync.Mutex
 	pending []net.Conn // oldest first
-	rates   map[netip.Addr]*bucket
+	limits  map[netip.Addr]*rate.Limiter
 }
 
 // enter reports whether a handshake on c may begin; leave must be called when it is over.
 func (a *admission) enter(c net.Conn) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.rate(c.RemoteAddr()).take(1) {
+	if !a.limit(c.RemoteAddr()).Allow() {
 		return false
 	}
 	if len(a.pending) == maxPending {
@@ -47,9 +49,9 @@ func (a *admission) leave(c net.Conn) {
 	}
 }
 
-// rate returns the bucket of an address; an IPv6 network of /64 counts as one. When there are too many, all are
+// limit returns the limiter of an address; an IPv6 network of /64 counts as one. When there are too many, all are
 // forgotten: who has so many addresses is not held back by a limit for each.
-func (a *admission) rate(addr net.Addr) *bucket {
+func (a *admission) limit(addr net.Addr) *rate.Limiter {
 	var from netip.Addr
 	if tcp, ok := addr.(*net.TCPAddr); ok {
 		from = tcp.AddrPort().Addr().Unmap()
@@ -57,13 +59,13 @@ func (a *admission) rate(addr net.Addr) *bucket {
 			from = netip.PrefixFrom(from.WithZone(""), 64).Masked().Addr()
 		}
 	}
-	if a.rates == nil || len(a.rates) == maxAddresses {
-		a.rates = map[netip.Addr]*bucket{}
+	if a.limits == nil || len(a.limits) == maxAddresses {
+		a.limits = map[netip.Addr]*rate.Limiter{}
 	}
-	b := a.rates[from]
-	if b == nil {
-		b = &bucket{rate: handshakeRate, burst: handshakeBurst}
-		a.rates[from] = b
+	l := a.limits[from]
+	if l == nil {
+		l = rate.NewLimiter(handshakeRate, handshakeBurst)
+		a.limits[from] = l
 	}
-	return b
+	return l
 }

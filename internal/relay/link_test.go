@@ -102,31 +102,6 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-func TestBucket(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := &bucket{rate: 100, burst: 50}
-		steps := []struct {
-			after time.Duration
-			n     int
-			want  bool
-		}{
-			{0, 51, false},
-			{0, 50, true},
-			{0, 1, false},
-			{100 * time.Millisecond, 10, true},
-			{0, 1, false},
-			{time.Hour, 51, false}, // never more than the burst
-			{0, 50, true},
-		}
-		for i, s := range steps {
-			time.Sleep(s.after)
-			if got := b.take(s.n); got != s.want {
-				t.Errorf("step %d: %v, want %v", i, got, s.want)
-			}
-		}
-	})
-}
-
 func TestBandwidthOfAMember(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, "s1", "s2", "v1")
@@ -209,8 +184,8 @@ func TestAdmission(t *testing.T) {
 		for i := range 2 * maxAddresses {
 			enter(net.IPv4(10, 0, byte(i>>8), byte(i)).String())
 		}
-		if len(a.rates) > maxAddresses {
-			t.Errorf("%d addresses are remembered", len(a.rates))
+		if len(a.limits) > maxAddresses {
+			t.Errorf("%d addresses are remembered", len(a.limits))
 		}
 	})
 }

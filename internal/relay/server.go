@@ -12,6 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/pressenter/pressenter/internal/roster"
 )
 
@@ -47,13 +49,13 @@ type Server struct {
 	resolve func(ctx context.Context, hostport string) ([]netip.AddrPort, error)
 }
 
-// client is a member with an open link. Its buckets are in bytes.
+// client is a member with an open link. Its limits are in bytes.
 type client struct {
 	*link
 	member   roster.Member
 	tls      roster.Key
-	sent     *bucket
-	received *bucket
+	sent     *rate.Limiter
+	received *rate.Limiter
 
 	mu     sync.Mutex
 	shares map[roster.Key]*share // by the identity of who sends to the member
@@ -62,7 +64,7 @@ type client struct {
 // share is what one sender may take of what a member receives: three quarters of the frames that wait, and of a bandwidth
 // that is a third more than one member may send. One that floods a member does not keep out the others.
 type share struct {
-	*bucket
+	limit   *rate.Limiter
 	waiting atomic.Int32
 }
 
@@ -74,7 +76,7 @@ func (c *client) share(from roster.Key) *share {
 		if c.shares == nil {
 			c.shares = map[roster.Key]*share{}
 		}
-		x = &share{bucket: &bucket{rate: c.received.rate * 3 / 4, burst: c.received.burst * 3 / 4}}
+		x = &share{limit: rate.NewLimiter(c.received.Limit()*3/4, c.received.Burst()*3/4)}
 		c.shares[from] = x
 	}
 	return x
@@ -198,11 +200,11 @@ func (s *Server) admit(ctx context.Context, key roster.Key) *client {
 	if bandwidth == 0 {
 		bandwidth = DefaultBandwidth
 	}
-	perSecond := float64(bandwidth) / 8
-	burst := max(perSecond/8, queued*MaxDatagram)
+	perSecond := rate.Limit(bandwidth) / 8
+	burst := max(bandwidth/8/8, queued*MaxDatagram)
 	c := &client{
 		link: newLink(ctx), member: m, tls: key,
-		sent: &bucket{rate: perSecond, burst: burst}, received: &bucket{rate: perSecond * 4 / 3, burst: burst * 4 / 3},
+		sent: rate.NewLimiter(perSecond, burst), received: rate.NewLimiter(perSecond*4/3, burst*4/3),
 	}
 	s.mu.Lock()
 	if s.links == nil {

@@ -53,7 +53,7 @@ func (s *Server) way(from, to roster.Key) (way, bool) {
 
 // deliver passes on what a member sent.
 func (s *Server) deliver(ctx context.Context, from *client, to roster.Key, datagram []byte) {
-	if !from.sent.take(len(datagram)) {
+	if !from.sent.AllowN(time.Now(), len(datagram)) {
 		s.counts.overrun.Add(1)
 		return
 	}
@@ -88,8 +88,8 @@ func (s *Server) deliver(ctx context.Context, from *client, to roster.Key, datag
 
 // pass sends a datagram down a link.
 func (s *Server) pass(l *client, from roster.Key, datagram []byte) {
-	x := l.share(from)
-	if x.take(len(datagram)) && l.received.take(len(datagram)) && l.sendOf(&x.waiting, from, datagram) {
+	x, now := l.share(from), time.Now()
+	if x.limit.AllowN(now, len(datagram)) && l.received.AllowN(now, len(datagram)) && l.sendOf(&x.waiting, from, datagram) {
 		s.counts.delivered.Add(1)
 		return
 	}
