@@ -93,6 +93,7 @@ type keeper struct {
 	learned bool
 	verdict verdict
 	applied string // roster head that the last turn finished with
+	behind  string // why it did not finish
 	trouble error  // of the last turn
 	lock    *api.LockHolder
 	// unwritten is a person's stop that could not be made durable.
@@ -202,11 +203,9 @@ func (k *keeper) look() (facts, error) {
 	if f.signing, err = k.Folder.remember(f.signing); err != nil {
 		return f, err
 	}
-	place, err := signing.PlaceOf(string(k.Folder))
-	if err != nil {
+	if f.moved, err = k.Folder.moved(f.host); err != nil {
 		return f, err
 	}
-	f.moved = place != f.host.Place
 	f.genesis, err = k.genesisHash()
 	return f, err
 }

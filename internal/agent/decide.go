@@ -53,7 +53,7 @@ func decide(f facts) verdict {
 	}
 	switch {
 	case f.moved:
-		return verdict{wish: stop, reason: "this folder is a copy of a host; the original may be running"}
+		return verdict{wish: stop, reason: errCopy.Error()}
 	case f.host != nil && r != nil && r.Tombstoned(roster.Key(f.host.Enrolled.Identity)):
 		return verdict{wish: stop, reason: "removed from the deployment"}
 	case f.host != nil && r != nil && !member:

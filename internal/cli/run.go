@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -63,6 +64,9 @@ func newMeshRunCmd() *cobra.Command {
 			folder, _, err := runArgs(host)
 			if err != nil {
 				return err
+			}
+			if err := agent.Folder(folder).CheckPlace(); err != nil {
+				return fmt.Errorf("carry mesh of %q: %w", folder, err)
 			}
 			p := meshrun.Process{Dir: folder, Version: version(), Logger: daemonLog(c)}
 			return quietIfHeld(p.Run(c.Context()))
