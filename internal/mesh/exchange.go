@@ -44,7 +44,7 @@ type outcome struct {
 }
 
 // exchange asks a peer for what we lack, and sends it what it lacks.
-func (m *Mesh) exchange(ctx context.Context, to netip.Addr) (outcome, error) {
+func (m *Mesh) exchange(ctx context.Context, p *peer) (outcome, error) {
 	select {
 	case m.asking <- struct{}{}:
 		defer func() { <-m.asking }()
@@ -53,7 +53,7 @@ func (m *Mesh) exchange(ctx context.Context, to netip.Addr) (outcome, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	conn, err := m.c.Tunnel.DialTCP(limited, netip.AddrPortFrom(to, access.Control.Port()))
+	conn, err := m.c.Tunnel.DialTCP(limited, netip.AddrPortFrom(p.addr, access.Control.Port()))
 	if err != nil {
 		return outcome{}, fmt.Errorf("dial: %w", err)
 	}
@@ -78,19 +78,18 @@ func (m *Mesh) exchange(ctx context.Context, to netip.Addr) (outcome, error) {
 	}
 	var lacks []roster.Envelope
 	if result.whole = result.equal; !result.equal {
-		all := m.c.Rosters.Envelopes()
-		lacks, result.whole = missing(all, theirs.Heads), holds(all, theirs.Heads)
+		lacks, result.whole = m.give(p, theirs.Heads), m.c.Rosters.Has(theirs.Heads...)
 	}
 	if err := writeEnvelopes(conn, lacks); err != nil {
 		return result, err
 	}
 	taken, err := readTaken(conn)
-	result.moved = result.moved || taken
+	result.moved = result.moved || taken && len(lacks) > 0
 	return result, err
 }
 
 // answerExchange is the other side of exchange.
-func (m *Mesh) answerExchange(conn net.Conn) error {
+func (m *Mesh) answerExchange(p *peer, conn net.Conn) error {
 	theirs, err := readHello(conn)
 	if err != nil {
 		return err
@@ -101,7 +100,7 @@ func (m *Mesh) answerExchange(conn net.Conn) error {
 	}
 	var lacks []roster.Envelope
 	if !slices.Equal(ours.Heads, theirs.Heads) {
-		lacks = missing(m.c.Rosters.Envelopes(), theirs.Heads)
+		lacks = m.give(p, theirs.Heads)
 	}
 	if err := writeEnvelopes(conn, lacks); err != nil {
 		return err
@@ -195,7 +194,7 @@ func (m *Mesh) admit(ctx context.Context, conn net.Conn, slots chan struct{}) {
 	case <-ctx.Done():
 		return
 	}
-	err := m.answerExchange(conn)
+	err := m.answerExchange(p, conn)
 	if err != nil {
 		m.log.Debug("answer exchange of rosters", "peer", p.member.Name, "err", err)
 	}
@@ -207,7 +206,7 @@ func (m *Mesh) enter(from netip.Addr) (*peer, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.byAddr[from]
-	if p == nil || !access.Allowed(p.member.Role, m.self.Role, access.Control) || p.fetch.served || m.now() < p.fetch.barred || !p.asks.Allow() {
+	if p == nil || !access.Allowed(p.member.Role, m.self.Role, access.Control) || p.fetch.served || m.now() < p.fetch.barred || !p.asks.take(m.now()) {
 		return nil, false
 	}
 	p.fetch.served = true
@@ -218,67 +217,6 @@ func (m *Mesh) leave(p *peer) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p.fetch.served = false
-}
-
-// missing returns those of envs, parents first, that somebody lacks who has the generations named and their ancestors:
-// all of them where none of the names is known here.
-func missing(envs []roster.Envelope, have []roster.Hash) []roster.Envelope {
-	if len(have) == 0 {
-		return envs
-	}
-	has := map[roster.Hash]bool{}
-	for _, h := range have {
-		has[h] = true
-	}
-	var lacks []roster.Envelope
-	for i := len(envs) - 1; i >= 0; i-- { // children first
-		h := envs[i].Hash()
-		if !has[h] {
-			lacks = append(lacks, envs[i])
-			continue
-		}
-		for _, parent := range parents(envs[i].Payload) {
-			has[parent] = true
-		}
-	}
-	slices.Reverse(lacks)
-	return lacks
-}
-
-// holds reports whether all generations named are among envs, of which the newest come last.
-func holds(envs []roster.Envelope, named []roster.Hash) bool {
-	lacks := map[roster.Hash]bool{}
-	for _, h := range named {
-		lacks[h] = true
-	}
-	for i := len(envs) - 1; i >= 0 && len(lacks) > 0; i-- {
-		delete(lacks, envs[i].Hash())
-	}
-	return len(lacks) == 0
-}
-
-// parents returns the parents that a payload names, without reading more of it than necessary.
-func parents(payload []byte) []roster.Hash {
-	d := json.NewDecoder(bytes.NewReader(payload))
-	if _, err := d.Token(); err != nil {
-		return nil
-	}
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil
-		}
-		if name == "parents" {
-			var out []roster.Hash
-			_ = d.Decode(&out)
-			return out
-		}
-		var skip json.RawMessage
-		if d.Decode(&skip) != nil {
-			return nil
-		}
-	}
-	return nil
 }
 
 // errUnruly is the error for what nobody sends who keeps to the protocol.
@@ -353,16 +291,10 @@ func decodeHello(b []byte) (hello, error) {
 	return h, nil
 }
 
-// writeEnvelopes sends envelopes up to the bounds.
+// writeEnvelopes sends envelopes, and that there are no more.
 func writeEnvelopes(w io.Writer, envs []roster.Envelope) error {
-	total := 0
-	for i, e := range envs {
-		b := roster.EncodeEnvelope(e)
-		total += len(b)
-		if i == maxSent || total > maxSentBytes {
-			break
-		}
-		if err := writeFrame(w, b); err != nil {
+	for _, e := range envs {
+		if err := writeFrame(w, roster.EncodeEnvelope(e)); err != nil {
 			return fmt.Errorf("send rosters: %w", err)
 		}
 	}

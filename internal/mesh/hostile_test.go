@@ -79,7 +79,7 @@ func TestWhoForgesRostersHasToWait(t *testing.T) {
 			_ = writeFrame(theirs, nil)
 			_, _ = readTaken(theirs)
 		}()
-		h.fetched(p, outcome{}, h.answerExchange(ours))
+		h.fetched(p, outcome{}, h.answerExchange(p, ours))
 		if _, ok := h.enter(p.addr); ok {
 			t.Error("it may exchange rosters again at once")
 		}

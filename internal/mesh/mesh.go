@@ -18,7 +18,9 @@ import (
 // Rosters are the verified generations that a host keeps. They may be used from several goroutines.
 type Rosters interface {
 	State() roster.State
-	Envelopes() []roster.Envelope  // parents first
+	// Missing returns what somebody lacks who has the generations named and their ancestors, parents first.
+	Missing(have ...roster.Hash) []roster.Envelope
+	Has(...roster.Hash) bool       // all of them
 	Learn([]roster.Envelope) error // any order, durable, forks included
 }
 

@@ -131,23 +131,6 @@ func FuzzEnvelopes(f *testing.F) {
 		if err := writeEnvelopes(&w, envs); err != nil || !bytes.HasPrefix(b, w.Bytes()) {
 			t.Errorf("%d envelopes, %v", len(envs), err)
 		}
-		for _, e := range envs {
-			parents(e.Payload)
-		}
-	})
-}
-
-func FuzzParents(f *testing.F) {
-	d := newDeployment(f, 1, 2, 0)
-	d.next(f, func(*roster.Roster) {})
-	for _, e := range d.envs {
-		f.Add(e.Payload)
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		got := parents(b)
-		if r, err := roster.Parse(b); err == nil && !slices.Equal(got, r.Parents) {
-			t.Errorf("%v, want %v", got, r.Parents)
-		}
 	})
 }
 
@@ -155,6 +138,28 @@ func FuzzParents(f *testing.F) {
 type endless struct{ frame []byte }
 
 func (e endless) Read(b []byte) (int, error) { return copy(b, e.frame), nil }
+
+// What one exchange may not hold follows in the next one.
+func TestWhatFits(t *testing.T) {
+	small, large := roster.Envelope{Payload: []byte("{}")}, roster.Envelope{Payload: make([]byte, roster.MaxPayload)}
+	for name, c := range map[string]struct {
+		envs []roster.Envelope
+		want int
+	}{
+		"none":       {nil, 0},
+		"few":        {slices.Repeat([]roster.Envelope{small}, 3), 3},
+		"many":       {slices.Repeat([]roster.Envelope{small}, maxSent+1), maxSent},
+		"many bytes": {slices.Repeat([]roster.Envelope{large}, maxSent), maxSentBytes / (roster.MaxPayload*4/3 + 200)},
+	} {
+		if got := fitting(c.envs); len(got) != c.want {
+			t.Errorf("%s: %d, want %d", name, len(got), c.want)
+		}
+	}
+	d := newDeployment(t, 1, 2, 0)
+	if e := d.envs[0]; roster.EncodedLen(e) < len(roster.EncodeEnvelope(e)) || roster.EncodedLen(e) > len(roster.EncodeEnvelope(e))+100 {
+		t.Errorf("%d bytes, said to be %d", len(roster.EncodeEnvelope(e)), roster.EncodedLen(e))
+	}
+}
 
 func TestEnvelopesAreBounded(t *testing.T) {
 	var w bytes.Buffer
@@ -172,37 +177,5 @@ func TestEnvelopesAreBounded(t *testing.T) {
 	}
 	if _, err := readFrame(bytes.NewReader([]byte{0, 0, 1, 0, 9}), roster.MaxEnvelope); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Error(err)
-	}
-}
-
-func TestMissing(t *testing.T) {
-	d := newDeployment(t, 1, 2, 0)
-	for range 3 {
-		d.next(t, func(r *roster.Roster) {})
-	}
-	all := d.envs
-	fork := func() roster.Envelope {
-		base := d.head
-		r := roster.Next(base)
-		r.Chain.Denom = "other"
-		e, err := roster.Sign(r, d.admin)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return e
-	}()
-	same := d.next(t, func(*roster.Roster) {})
-	log := newMemory(d.id, append(slices.Clone(all), same, fork)...)
-	names := func(envs []roster.Envelope) (out []roster.Hash) {
-		for _, e := range envs {
-			out = append(out, e.Hash())
-		}
-		return out
-	}
-	for _, have := range [][]roster.Hash{nil, {all[0].Hash()}, {all[2].Hash()}, {fork.Hash()}, {same.Hash()}, {same.Hash(), fork.Hash()}, {{9}}} {
-		want := log.log.Missing(have...)
-		if got := missing(log.Envelopes(), have); !slices.Equal(names(got), names(want)) {
-			t.Errorf("%v: %v, want %v", have, names(got), names(want))
-		}
 	}
 }

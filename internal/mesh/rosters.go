@@ -40,6 +40,7 @@ type fetching struct {
 	failures int
 	next     instant
 	barred   instant // neither of us asks the other before, see judge
+	given    giving
 }
 
 const (
@@ -53,9 +54,8 @@ func (m *Mesh) fetchFrom(p *peer, now instant) {
 		return
 	}
 	p.fetch.busy = true
-	to := p.addr
 	m.spawn(func(ctx context.Context) {
-		result, err := m.exchange(ctx, to)
+		result, err := m.exchange(ctx, p)
 		m.post(ctx, func() { m.fetched(p, result, err) })
 	})
 }

@@ -67,6 +67,18 @@ func (s *share) Envelopes() []roster.Envelope {
 	return s.now.envs
 }
 
+func (s *share) Missing(have ...roster.Hash) []roster.Envelope {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now.log.Missing(have...)
+}
+
+func (s *share) Has(hashes ...roster.Hash) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.now.log.Has(hashes...)
+}
+
 func (s *share) Learn(envs []roster.Envelope) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -107,6 +107,18 @@ func (m *memory) Envelopes() []roster.Envelope {
 	return m.log.Envelopes()
 }
 
+func (m *memory) Missing(have ...roster.Hash) []roster.Envelope {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.log.Missing(have...)
+}
+
+func (m *memory) Has(hashes ...roster.Hash) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.log.Has(hashes...)
+}
+
 func (m *memory) Learn(envs []roster.Envelope) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -114,12 +126,18 @@ func (m *memory) Learn(envs []roster.Envelope) error {
 	return err
 }
 
+// keptRosters are rosters that a test looks into.
+type keptRosters interface {
+	Rosters
+	Envelopes() []roster.Envelope
+}
+
 // host is one member's mesh on its fake tunnel.
 type host struct {
 	*Mesh
 	name    string
 	tunnel  *fakeTunnel
-	store   Rosters
+	store   keptRosters
 	relays  *fakeRelays
 	changed int
 	stop    context.CancelFunc
@@ -145,7 +163,7 @@ func newLab(t testing.TB, d *deployment) *lab {
 	return l
 }
 
-func (l *lab) addHost(m roster.Member, store Rosters) *host {
+func (l *lab) addHost(m roster.Member, store keptRosters) *host {
 	h := &host{name: m.Name, store: store}
 	h.tunnel = l.net.newTunnel(m.Name, m, roster.MeshAddress(l.d.id, m.Identity), underlayOf(m.Name))
 	h.relays = &fakeRelays{t: h.tunnel, byID: func(k roster.Key) *fakeTunnel {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -213,6 +214,12 @@ func EncodeEnvelope(e Envelope) []byte {
 		panic(err) // no field can fail to marshal
 	}
 	return append(b, '\n')
+}
+
+// EncodedLen returns how many bytes EncodeEnvelope returns at most.
+func EncodedLen(e Envelope) int {
+	const frame, signature = 64, 192 // names, braces and quotes; a key in hex and a signature in base64 with theirs
+	return frame + base64.StdEncoding.EncodedLen(len(e.Payload)) + signature*len(e.Signatures)
 }
 
 // DecodeEnvelope reads what EncodeEnvelope writes, strictly. It neither reads

@@ -79,6 +79,11 @@ func (l *Log) Root() Hash { return l.root }
 // Len returns how many generations the log holds.
 func (l *Log) Len() int { return len(l.nodes) }
 
+// Has reports whether the log holds all of these generations.
+func (l *Log) Has(hashes ...Hash) bool {
+	return !slices.ContainsFunc(hashes, func(h Hash) bool { return l.nodes[h] == nil })
+}
+
 // Get returns the envelope of one generation.
 func (l *Log) Get(h Hash) (Envelope, bool) {
 	n, ok := l.nodes[h]

@@ -105,6 +105,13 @@ func (s *Store) Envelopes() []roster.Envelope {
 	return s.log.Envelopes()
 }
 
+// Has reports whether all of these generations are known.
+func (s *Store) Has(hashes ...roster.Hash) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(hashes) == 0 || s.log != nil && s.log.Has(hashes...)
+}
+
 // Missing returns, parents first, what somebody lacks who has the generations named and all their ancestors.
 func (s *Store) Missing(have ...roster.Hash) []roster.Envelope {
 	s.mu.Lock()
