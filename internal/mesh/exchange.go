@@ -206,7 +206,7 @@ func (m *Mesh) enter(from netip.Addr) (*peer, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	p := m.byAddr[from]
-	if p == nil || !access.Allowed(p.member.Role, m.self.Role, access.Control) || p.fetch.served || m.now() < p.fetch.barred || !p.asks.take(m.now()) {
+	if p == nil || !access.Allowed(p.member.Role, m.self.Role, access.Control) || p.fetch.served || m.now() < p.fetch.barred || !p.asks.Allow() {
 		return nil, false
 	}
 	p.fetch.served = true
