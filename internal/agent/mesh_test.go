@@ -7,10 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/meshrun"
 	"github.com/pressenter/pressenter/internal/node"
 	"github.com/pressenter/pressenter/internal/roster"
@@ -176,6 +179,7 @@ type fakeMesh struct {
 	t       *testing.T
 	store   *rosterdir.Store
 	learned bool
+	full    error // why it can keep no rosters
 }
 
 // Rosters go both ways between agent and mesh, and a mesh that has asked around opens the boot gate.
@@ -220,6 +224,33 @@ func TestMeshSync(t *testing.T) {
 	}
 }
 
+// A mesh process that cannot keep rosters is why the host is behind, and the host says so.
+func TestMeshThatCannotKeepRosters(t *testing.T) {
+	r := newValidator(t)
+	r.inMesh(t)
+	store, err := rosterdir.Open(t.TempDir())
+	must(t, err)
+	mesh := &fakeMesh{t: t, store: store, full: syscall.ENOSPC}
+	must(t, os.MkdirAll(r.Folder.path(meshrun.Folder), 0o700))
+	l, err := api.ListenIn(string(r.Folder), api.MeshSocket)
+	must(t, err)
+	mesh.serve(l)
+	r.run.mesh = true
+	r.mustTurn(t)
+	st := r.status(t.Context())
+	said := slices.ContainsFunc(st.Findings, func(f health.Finding) bool {
+		return f.Code == "mesh-behind" && strings.Contains(f.Message, syscall.ENOSPC.Error())
+	})
+	if st.Roster.Applied != "" || !strings.Contains(st.Roster.Behind, syscall.ENOSPC.Error()) || !said {
+		t.Errorf("roster %+v, findings %v", st.Roster, st.Findings)
+	}
+	mesh.full = nil
+	r.mustTurn(t)
+	if st := r.status(t.Context()); st.Roster.Applied != r.head.Hash().String() || st.Roster.Behind != "" || len(st.Findings) != 0 {
+		t.Errorf("there is room again: roster %+v, findings %v", st.Roster, st.Findings)
+	}
+}
+
 func (m *fakeMesh) serve(l net.Listener) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+api.PathMesh, func(w http.ResponseWriter, _ *http.Request) {
@@ -237,6 +268,10 @@ func (m *fakeMesh) serve(l net.Listener) {
 		must(m.t, json.NewDecoder(r.Body).Decode(&in))
 		envs, err := decodeAll(in.Envelopes)
 		must(m.t, err)
+		if m.full != nil {
+			writeAnswer(w, http.StatusUnprocessableEntity, api.Problem{Error: m.full.Error(), Code: "invalid"})
+			return
+		}
 		must(m.t, m.store.Learn(envs))
 		writeAnswer(w, http.StatusOK, struct{}{})
 	})

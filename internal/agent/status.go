@@ -29,7 +29,7 @@ func (k *keeper) status(ctx context.Context) api.HostStatus {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	k.mu.Lock()
-	h, v, trouble, unwritten, mesh := k.host, k.verdict, k.trouble, k.unwritten, k.mesh
+	h, v, trouble, unwritten, mesh, meshTrouble := k.host, k.verdict, k.trouble, k.unwritten, k.mesh, k.meshTrouble
 	k.mu.Unlock()
 	s := api.HostStatus{
 		Agent:  api.AgentStatus{PID: os.Getpid(), Version: k.Version, Build: k.Build, Since: k.started},
@@ -54,6 +54,12 @@ func (k *keeper) status(ctx context.Context) api.HostStatus {
 			Next: "Mend the cause; the agent goes on by itself.",
 		})
 	}
+	if mesh != nil && meshTrouble != "" { // it answers, and cannot do what it was asked
+		s.Findings = append(s.Findings, health.Finding{
+			Code: "mesh-behind", Severity: health.Warning, Message: "Its mesh process does not follow the newest roster: " + meshTrouble + ".",
+			Next: "Mend the cause; the agent goes on by itself.",
+		})
+	}
 	if h != nil {
 		s.Name, s.Deployment, s.Role, s.Listen = h.Enrollment.Name, h.Enrollment.Deployment, h.Enrollment.Role, h.Enrollment.Listen
 		s.Enrolled = &h.Enrolled
@@ -72,7 +78,7 @@ func (k *keeper) rosterStatus() api.RosterStatus {
 	state := k.rosters.State()
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	s := api.RosterStatus{Fork: state.Fork, Applied: k.applied, Learned: k.learned, Heads: []string{}}
+	s := api.RosterStatus{Fork: state.Fork, Applied: k.applied, Behind: k.behind, Learned: k.learned, Heads: []string{}}
 	if id := k.rosters.ID(); !id.IsZero() {
 		s.ID = id.String()
 	}

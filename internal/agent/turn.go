@@ -44,18 +44,27 @@ func (k *keeper) turn(ctx context.Context) error {
 		}
 	}
 	err = errors.Join(err, trouble)
-	applied := ""
-	if err == nil && len(f.state.Heads) == 1 && v.wish != leave && k.meshFollows {
-		applied = f.state.Heads[0].String()
-	}
-	k.note(v, applied, err)
+	k.note(f, v, err)
 	return err
 }
 
-func (k *keeper) note(v verdict, applied string, err error) {
+// note keeps what came of a turn.
+func (k *keeper) note(f facts, v verdict, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.verdict, k.applied, k.trouble = v, applied, err
+	k.verdict, k.trouble, k.applied, k.behind = v, err, "", ""
+	switch {
+	case err != nil:
+		k.behind = err.Error()
+	case len(f.state.Heads) > 1:
+		k.behind = "it knows two rosters that contradict each other"
+	case v.wish == leave:
+		k.behind = v.reason
+	case !k.meshFollows:
+		k.behind = "its mesh process has not taken the roster: " + k.meshTrouble
+	case len(f.state.Heads) == 1:
+		k.applied = f.state.Heads[0].String()
+	}
 }
 
 // follow makes files and processes as v wants them. A daemon that may hold the consensus key and must not any more is

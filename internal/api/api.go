@@ -160,6 +160,8 @@ type RosterStatus struct {
 	Fork       bool     `json:"fork,omitempty"`
 	// Applied is the head that the host's files and processes were last made to follow.
 	Applied string `json:"applied,omitempty"`
+	// Behind says why they do not follow the newest roster yet; empty where they do.
+	Behind string `json:"behind,omitempty"`
 	// Learned: the host has been told since it came up that it holds the newest roster.
 	Learned bool `json:"learned"`
 }

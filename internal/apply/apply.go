@@ -48,6 +48,8 @@ type Event struct {
 	Err  error
 	Took time.Duration
 	Word string
+	// Why: Word is why something takes long. It is for everybody, a passing word only for who watches.
+	Why bool
 }
 
 // Session is one operator's hold on a deployment, from lock to unlock.

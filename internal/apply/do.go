@@ -287,7 +287,10 @@ func (s *Session) restart(ctx context.Context, side *sideState, h deployment.Hos
 // pollTimeout bounds a wait for one host.
 const pollTimeout = 3 * time.Minute
 
-// poll asks a host until ok is satisfied.
+// wordAfter is how often in a row a host may give the same reason before it is passed on: most waits are shorter.
+const wordAfter = 20
+
+// poll asks a host until ok is satisfied. What keeps it from that is passed on if it lasts.
 func (s *Session) poll(ctx context.Context, h deployment.Host, ok func(api.HostStatus) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, pollTimeout, errors.New("waited for three minutes"))
 	defer cancel()
@@ -295,12 +298,19 @@ func (s *Session) poll(ctx context.Context, h deployment.Host, ok func(api.HostS
 	defer c.Close()
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
+	said, times := "", 0
 	for {
 		st, err := c.Status(ctx)
 		if err == nil {
 			if err = ok(st); err == nil {
 				return nil
 			}
+		}
+		if err.Error() != said {
+			said, times = err.Error(), 0
+		}
+		if times++; times == wordAfter {
+			s.progress(Event{Word: fmt.Sprintf("waiting for %s: %s", h.Name, said), Why: true})
 		}
 		select {
 		case <-ctx.Done():

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -289,8 +290,8 @@ func (s *Session) acknowledged(ctx context.Context, side *sideState, h deploymen
 			}
 			return nil
 		}
-		if st.Reason != "" {
-			return errors.New(st.Reason)
+		if why := cmp.Or(st.Roster.Behind, st.Reason); why != "" {
+			return errors.New(why)
 		}
 		return errors.New("it has not followed the roster yet")
 	})

@@ -273,6 +273,31 @@ func TestAcknowledged(t *testing.T) {
 	}
 }
 
+// What keeps a host behind is told while it lasts, and at the end.
+func TestWhyItTakesLong(t *testing.T) {
+	o := newOperator(t)
+	o.start(t, "s1")
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	a := o.agents["s1"]
+	a.follows, a.status.Roster.Behind = false, "its mesh process has not taken the roster: no space left on device"
+	a.status.Reason = "another word"
+	var said []Event
+	o.Progress = func(e Event) { said = append(said, e) }
+	a.onAsk = func(n int) {
+		if n > wordAfter+1 {
+			cancel()
+		}
+	}
+	err := o.acknowledged(ctx, o.own, o.hosts["s1"])
+	if err == nil || !strings.Contains(err.Error(), "no space left on device") {
+		t.Errorf("at the end: %v", err)
+	}
+	if len(said) != 1 || !said[0].Why || !strings.Contains(said[0].Word, "waiting for s1: its mesh process") {
+		t.Errorf("meanwhile: %+v", said)
+	}
+}
+
 // A fork is healed on every host in one go, whatever each of them had seen of it.
 func TestHeal(t *testing.T) {
 	o := newOperator(t)

@@ -142,6 +142,11 @@ func (p *progress) show(e apply.Event) {
 			return
 		}
 		p.last = e.Word
+		if e.Why {
+			p.clear()
+			fmt.Fprintf(p.out, "%s %s %s\n", p.style.dim(at), p.style.warn("…"), e.Word)
+			return
+		}
 		if p.live && !strings.HasPrefix(e.Word, "block ") {
 			fmt.Fprintf(p.out, "\r\033[K%s   %s", p.style.dim(at), p.style.dim(fit(e.Word, width(p.out)-len(at)-4)))
 			return
