@@ -298,7 +298,8 @@ func (s *Session) poll(ctx context.Context, h deployment.Host, ok func(api.HostS
 	defer c.Close()
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
-	said, times := "", 0
+	var why error
+	times := 0
 	for {
 		st, err := c.Status(ctx)
 		if err == nil {
@@ -306,15 +307,18 @@ func (s *Session) poll(ctx context.Context, h deployment.Host, ok func(api.HostS
 				return nil
 			}
 		}
-		if err.Error() != said {
-			said, times = err.Error(), 0
-		}
-		if times++; times == wordAfter {
-			s.progress(Event{Word: fmt.Sprintf("waiting for %s: %s", h.Name, said), Why: true})
+		switch {
+		case why != nil && ctx.Err() != nil: // no answer any more: what it said before counts
+		case why == nil || err.Error() != why.Error():
+			why, times = err, 1
+		default:
+			if times++; times == wordAfter {
+				s.progress(Event{Word: fmt.Sprintf("waiting for %s: %v", h.Name, why), Why: true})
+			}
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for %s: %w: %w", h.Name, context.Cause(ctx), err)
+			return fmt.Errorf("wait for %s: %w: %w", h.Name, context.Cause(ctx), why)
 		case <-t.C:
 		}
 	}
