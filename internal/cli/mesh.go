@@ -26,7 +26,7 @@ func newMeshCmd(g *global) *cobra.Command {
 }
 
 func newMeshStatusCmd(g *global) *cobra.Command {
-	var watch, why, asJSON bool
+	var again, why, asJSON bool
 	c := &cobra.Command{
 		Use: "status", Short: "Show which host reaches which, how, and why that way", Args: cobra.NoArgs,
 		Long: "Show every tunnel: which path its packets take, since when, the round-trip time and the share of pings without an\n" +
@@ -38,45 +38,32 @@ func newMeshStatusCmd(g *global) *cobra.Command {
 				return err
 			}
 			defer s.Close()
-			draw := func(w io.Writer) (bool, error) { return drawMesh(c.Context(), w, s, why, asJSON) }
-			if watch {
-				return watchMesh(c.Context(), c.OutOrStdout(), draw)
+			var whole bool
+			draw := func(w io.Writer, paint style) (err error) {
+				whole, err = drawMesh(c.Context(), w, paint, s, why, asJSON)
+				return err
 			}
-			whole, err := draw(c.OutOrStdout())
-			if err == nil && !whole {
+			out := c.OutOrStdout()
+			if again {
+				return watch(c.Context(), out, asJSON, draw)
+			}
+			if err := draw(out, styleFor(out)); err != nil {
+				return err
+			}
+			if !whole {
 				return errCritical
 			}
-			return err
+			return nil
 		},
 	}
-	c.Flags().BoolVarP(&watch, "watch", "w", false, "draw it again every second")
+	c.Flags().BoolVarP(&again, "watch", "w", false, "draw it again every second")
 	c.Flags().BoolVar(&why, "why", false, "say why each path was chosen, and what came before")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON (with --watch one object a line)")
 	return c
 }
 
-func watchMesh(ctx context.Context, w io.Writer, draw func(io.Writer) (bool, error)) error {
-	t := time.NewTicker(watchEvery)
-	defer t.Stop()
-	for {
-		var b strings.Builder
-		if _, err := draw(&b); err != nil && ctx.Err() == nil {
-			return err
-		}
-		if isTerminal(w) {
-			fmt.Fprint(w, "\033[H\033[2J")
-		}
-		fmt.Fprintln(w, b.String())
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-	}
-}
-
 // drawMesh writes the mesh and says whether every tunnel works.
-func drawMesh(ctx context.Context, w io.Writer, s *apply.Session, why, asJSON bool) (whole bool, err error) {
+func drawMesh(ctx context.Context, w io.Writer, paint style, s *apply.Session, why, asJSON bool) (whole bool, err error) {
 	st, err := readStatus(ctx, s)
 	if err != nil {
 		return false, err
@@ -94,7 +81,6 @@ func drawMesh(ctx context.Context, w io.Writer, s *apply.Session, why, asJSON bo
 	if asJSON {
 		return whole, json.NewEncoder(w).Encode(st.Mesh)
 	}
-	paint := styleFor(w)
 	fmt.Fprintf(w, "%s: mesh of %d hosts, %s\n\n", st.Deployment, len(st.Mesh.Hosts), st.Mesh.Driver)
 	fmt.Fprintln(w, meshPicture(*st.Mesh, paint))
 	fmt.Fprintln(w)

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -15,11 +13,8 @@ import (
 	"github.com/pressenter/pressenter/internal/status"
 )
 
-// watchEvery is how often a watched status is drawn.
-const watchEvery = time.Second
-
 func newStatusCmd(g *global) *cobra.Command {
-	var watch, asJSON bool
+	var again, asJSON bool
 	c := &cobra.Command{
 		Use: "status", Short: "Show validator, sentries and findings", Args: cobra.NoArgs,
 		Long: "Show what runs, on which height, with which peers, what the validator signed as others see it, and findings with\n" +
@@ -30,25 +25,34 @@ func newStatusCmd(g *global) *cobra.Command {
 				return err
 			}
 			defer s.Close()
-			if watch {
-				return watchStatus(c.Context(), c.OutOrStdout(), s, asJSON)
+			var st status.Status
+			draw := func(w io.Writer, paint style) (err error) {
+				if st, err = readStatus(c.Context(), s); err != nil {
+					return err
+				}
+				switch {
+				case asJSON && again:
+					return json.NewEncoder(w).Encode(st)
+				case asJSON:
+					return printJSON(w, st)
+				}
+				drawStatus(w, st, paint)
+				return nil
 			}
-			st, err := readStatus(c.Context(), s)
-			if err != nil {
+			out := c.OutOrStdout()
+			if again {
+				return watch(c.Context(), out, asJSON, draw)
+			}
+			if err := draw(out, styleFor(out)); err != nil {
 				return err
 			}
-			if asJSON {
-				err = printJSON(c.OutOrStdout(), st)
-			} else {
-				printStatus(c.OutOrStdout(), st)
-			}
-			if err == nil && health.Worst(st.Findings) == health.Critical {
+			if health.Worst(st.Findings) == health.Critical {
 				return errCritical
 			}
-			return err
+			return nil
 		},
 	}
-	c.Flags().BoolVarP(&watch, "watch", "w", false, "draw it again every second")
+	c.Flags().BoolVarP(&again, "watch", "w", false, "draw it again every second")
 	c.Flags().BoolVar(&asJSON, "json", false, "print JSON (with --watch one object a line)")
 	return c
 }
@@ -63,38 +67,6 @@ func readStatus(ctx context.Context, s *apply.Session) (status.Status, error) {
 	}
 	return status.Of(s.Wanted(), s.Observed(), s.Witnessed()), nil
 }
-
-func watchStatus(ctx context.Context, w io.Writer, s *apply.Session, asJSON bool) error {
-	t := time.NewTicker(watchEvery)
-	defer t.Stop()
-	for {
-		st, err := readStatus(ctx, s)
-		switch {
-		case ctx.Err() != nil:
-			return nil
-		case err != nil:
-			return err
-		case asJSON:
-			if err := json.NewEncoder(w).Encode(st); err != nil {
-				return err
-			}
-		default:
-			var b strings.Builder
-			drawStatus(&b, st, styleFor(w))
-			if isTerminal(w) {
-				fmt.Fprint(w, "\033[H\033[2J")
-			}
-			fmt.Fprintln(w, b.String())
-		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-t.C:
-		}
-	}
-}
-
-func printStatus(w io.Writer, st status.Status) { drawStatus(w, st, styleFor(w)) }
 
 // drawStatus writes the picture, the table and the findings.
 func drawStatus(w io.Writer, s status.Status, st style) {
