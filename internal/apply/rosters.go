@@ -234,20 +234,12 @@ func forked(envelopes [][]byte) (bool, error) {
 // adoptAll learns what any host knows of the roster. It is an error when that is not what the plan was made for.
 func (s *Session) adoptAll(ctx context.Context, side *sideState) error {
 	before := side.rosters.State().Heads
-	for _, h := range side.inventory.Hosts {
-		c := s.Provider.Client(h)
-		st, err := c.Status(ctx)
-		if err == nil {
-			err = s.adopt(ctx, side, c, st)
-		}
-		c.Close()
-		var away *api.Unreachable
-		if _, wanted := s.wanted(side).Host(h.Name); !wanted && h.Role == roster.RoleSentry && errors.As(err, &away) {
-			continue // a dead sentry must be removable
-		}
-		if err != nil {
-			return fmt.Errorf("adopt the rosters of %q: %w", h.Name, err)
-		}
+	err := s.adoptFrom(ctx, side, func(h deployment.Host) bool {
+		_, wanted := s.wanted(side).Host(h.Name)
+		return !wanted && h.Role == roster.RoleSentry // a dead sentry must be removable
+	})
+	if err != nil {
+		return err
 	}
 	if !slices.Equal(before, side.rosters.State().Heads) {
 		return errors.New("a host knows of a roster that this plan was not made for; run 'pressenter apply' again")
@@ -258,6 +250,11 @@ func (s *Session) adoptAll(ctx context.Context, side *sideState) error {
 // adoptReachable learns what those hosts know of the roster that answer. No plan is needed for it, so that a deployment
 // whose config cannot be planned now still starts.
 func (s *Session) adoptReachable(ctx context.Context, side *sideState) error {
+	return s.adoptFrom(ctx, side, func(deployment.Host) bool { return true })
+}
+
+// adoptFrom learns what the hosts of the inventory know of the roster, but for those that may be away and are.
+func (s *Session) adoptFrom(ctx context.Context, side *sideState, mayBeAway func(deployment.Host) bool) error {
 	for _, h := range side.inventory.Hosts {
 		c := s.Provider.Client(h)
 		st, err := c.Status(ctx)
@@ -265,7 +262,10 @@ func (s *Session) adoptReachable(ctx context.Context, side *sideState) error {
 			err = s.adopt(ctx, side, c, st)
 		}
 		c.Close()
-		if away := (*api.Unreachable)(nil); err != nil && !errors.As(err, &away) {
+		if away := (*api.Unreachable)(nil); errors.As(err, &away) && mayBeAway(h) {
+			continue
+		}
+		if err != nil {
 			return fmt.Errorf("adopt the rosters of %q: %w", h.Name, err)
 		}
 	}
