@@ -112,8 +112,11 @@ func copied(t *testing.T, n *network) {
 	if s := c.runs(t, "apply", "--yes"); !s.has("this folder was copied") {
 		t.Errorf("it does not say that this is a copy:\n%v", s)
 	}
-	c.runs(t, "start")
-	c.runs(t, "start", "validator")
+	for _, args := range [][]string{{"start"}, {"start", "validator"}} {
+		if s := c.refuses(t, []string{"does not start: this folder is a copy of a host"}, args...); s.has("validator started") {
+			t.Errorf("it says that it started what does not start:\n%v", s)
+		}
+	}
 	if s := c.runs(t, "status"); !s.has("this folder is a copy of a host") {
 		t.Errorf("it does not say that this is a copy:\n%v", s)
 	}

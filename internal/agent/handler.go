@@ -257,7 +257,7 @@ func (k *keeper) setIntent(_ *http.Request, i api.Intent) (api.Intent, error) {
 		return api.Intent{}, fmt.Errorf("the node is being stopped, but that cannot be written down and is forgotten when the agent restarts: %w", err)
 	}
 	k.mu.Lock()
-	k.unwritten = nil
+	k.unwritten, k.applied, k.behind = nil, "", "" // until the next turn nothing follows what a person wants now
 	k.mu.Unlock()
 	k.Logger.Info("intent recorded", "stopped", i.Stopped, "held", i.Held, "by", i.By)
 	k.poke()

@@ -258,9 +258,13 @@ func TestGenesisIsForEver(t *testing.T) {
 
 func TestIntentIsDurable(t *testing.T) {
 	r := newValidator(t)
+	r.mustTurn(t)
 	c := serveAgent(t, r.keeper)
 	_, err := c.SetIntent(t.Context(), api.Intent{Stopped: true, By: "me"})
 	must(t, err)
+	if r.applied != "" {
+		t.Error("it says that it follows before it looked")
+	}
 	if i := r.Folder.loadIntent(); !i.Stopped || i.By != "me" || i.Since.IsZero() {
 		t.Errorf("%+v", i)
 	}

@@ -15,9 +15,11 @@ import (
 type restarter struct {
 	local.Provider
 	restart func(deployment.Host) error
+	stop    func(deployment.Host) error
 }
 
 func (r restarter) RestartAgent(_ context.Context, h deployment.Host) error { return r.restart(h) }
+func (r restarter) StopAgent(_ context.Context, h deployment.Host) error    { return r.stop(h) }
 func (r restarter) StartAgent(context.Context, deployment.Host) error       { return nil }
 
 // An agent of another build is replaced, says so then, and is locked again: its lock ended with it.

@@ -167,11 +167,31 @@ func (s *Session) Start(ctx context.Context, targets []Target, report func(Targe
 		if err == nil {
 			err = s.push(ctx, t.side, t.Host)
 		}
+		if err == nil {
+			err = s.starts(ctx, t)
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		report(t, err)
 		return err
 	})
+}
+
+// NotStarted says why a node that a person started stays down.
+type NotStarted struct{ Host, Why string }
+
+// Error implements error.
+func (n *NotStarted) Error() string { return fmt.Sprintf("%s does not start: %s", n.Host, n.Why) }
+
+// starts asks a host that follows the newest roster whether its node is to run by that.
+func (s *Session) starts(ctx context.Context, t Target) error {
+	c := s.Provider.Client(t.Host)
+	defer c.Close()
+	st, err := c.Status(ctx)
+	if err == nil && st.Reason != "" {
+		return &NotStarted{t.Host.Name, st.Reason}
+	}
+	return err
 }
 
 // Hold suspends all repair of hosts, or lets it go on.

@@ -31,6 +31,7 @@ type fakeAgent struct {
 	asked   int
 	onAsk   func(int)
 	locked  int
+	closed  bool
 	intent  api.Intent // the last that it was told
 }
 
@@ -52,13 +53,22 @@ func startAgent(t *testing.T, h deployment.Host) *fakeAgent {
 	s := &http.Server{Handler: a}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }()
-	t.Cleanup(func() { _ = s.Close(); <-done })
+	t.Cleanup(func() {
+		a.mu.Lock() // who gave up asking does not wait for what is still written
+		defer a.mu.Unlock()
+		a.closed = true
+		_ = s.Close()
+		<-done
+	})
 	return a
 }
 
 func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.closed {
+		return
+	}
 	answer := func(v any) { _ = json.NewEncoder(w).Encode(v) }
 	switch r.Method + " " + r.URL.Path {
 	case "GET " + api.PathStatus:

@@ -72,7 +72,11 @@ func newStartCmd(g *global) *cobra.Command {
 			if err != nil {
 				return usageError{err}
 			}
-			return s.Start(c.Context(), targets, reporter(c, "started"))
+			err = s.Start(c.Context(), targets, reporter(c, "started"))
+			if down := (*apply.NotStarted)(nil); errors.As(err, &down) {
+				return hint(err, "'pressenter status' says more; for a folder that was copied or moved see docs/runbooks/moved-or-copied-folder.md")
+			}
+			return err
 		},
 	}
 }
