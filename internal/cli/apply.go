@@ -21,14 +21,11 @@ func newPlanCmd(g *global) *cobra.Command {
 		Use: "plan", Short: "Show what apply would do", Args: cobra.NoArgs,
 		Long: "Show every step that apply would take: what is created, changed, restarted and destroyed. Nothing is changed.",
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := g.session()
+			s, err := g.look()
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			if err := s.Read(); err != nil {
-				return err
-			}
 			p, err := s.Plan(c.Context())
 			if err != nil {
 				return err

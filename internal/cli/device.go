@@ -131,14 +131,11 @@ func newMeshRotateCmd(g *global) *cobra.Command {
 		Long: "Let each named host, or every host, bear a new tunnel key. It is announced first; once every host knows it, it is put\n" +
 			"into use, and the old one is cut off. Interrupted anywhere, 'pressenter apply' goes on.",
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := g.open()
+			s, targets, err := g.hosts((*apply.Session).Open, args)
 			if err != nil {
 				return err
 			}
-			targets, err := s.Hosts(args)
-			if err == nil {
-				err = s.RotateMesh(c.Context(), targets)
-			}
+			err = s.RotateMesh(c.Context(), targets)
 			s.Close()
 			if err != nil {
 				return hint(err, "run 'pressenter apply', which starts agents that do not run, and rotate again; no key was changed")

@@ -28,14 +28,11 @@ func newKeyShowCmd(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use: "show", Short: "Show the consensus key's address and state, and where its backups are", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			s, err := g.session()
+			s, err := g.look()
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			if err := s.Read(); err != nil {
-				return err
-			}
 			t, err := s.Validator()
 			if err != nil {
 				return hint(usageError{err}, "run 'pressenter apply' first")

@@ -28,6 +28,20 @@ func (g *global) begin(how func(*apply.Session) error) (*apply.Session, error) {
 	return s, nil
 }
 
+// hosts opens a deployment and finds hosts by name; without names it is every host.
+func (g *global) hosts(how func(*apply.Session) error, names []string) (*apply.Session, []apply.Target, error) {
+	s, err := g.begin(how)
+	if err != nil {
+		return nil, nil, err
+	}
+	targets, err := s.Hosts(names)
+	if err != nil {
+		s.Close()
+		return nil, nil, usageError{err}
+	}
+	return s, targets, nil
+}
+
 // reporter prints what became of each host.
 func reporter(c *cobra.Command, verb string) func(apply.Target, error) {
 	st := styleFor(c.OutOrStdout())
@@ -45,15 +59,11 @@ func newStopCmd(g *global) *cobra.Command {
 		Use: "stop [NAME...]", Short: "Stop nodes; what you stop stays stopped", ValidArgsFunction: g.completeHosts,
 		Long: "Stop the named nodes, or everything including the agents. Nothing starts them again but 'pressenter start'.",
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := g.look()
+			s, targets, err := g.hosts((*apply.Session).Read, args)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			targets, err := s.Hosts(args)
-			if err != nil {
-				return usageError{err}
-			}
 			return s.Stop(c.Context(), targets, len(args) == 0, reporter(c, "stopped"))
 		},
 	}
@@ -63,15 +73,11 @@ func newStartCmd(g *global) *cobra.Command {
 	return &cobra.Command{
 		Use: "start [NAME...]", Short: "Start what was stopped, also after a reboot", ValidArgsFunction: g.completeHosts,
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := g.open()
+			s, targets, err := g.hosts((*apply.Session).Open, args)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			targets, err := s.Hosts(args)
-			if err != nil {
-				return usageError{err}
-			}
 			err = s.Start(c.Context(), targets, reporter(c, "started"))
 			if down := (*apply.NotStarted)(nil); errors.As(err, &down) {
 				return hint(err, "'pressenter status' says more; for a folder that was copied or moved see docs/runbooks/moved-or-copied-folder.md")
@@ -87,15 +93,11 @@ func newHoldCmd(g *global) *cobra.Command {
 		Use: "hold NAME...", Short: "Suspend all repair of hosts while you work on them by hand", ValidArgsFunction: g.completeHosts,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := g.look()
+			s, targets, err := g.hosts((*apply.Session).Read, args)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			targets, err := s.Hosts(args)
-			if err != nil {
-				return usageError{err}
-			}
 			if err := s.Hold(c.Context(), targets, !release); err != nil {
 				return err
 			}

@@ -5,6 +5,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/pressenter/pressenter/internal/apply"
 )
 
 func newLogsCmd(g *global) *cobra.Command {
@@ -14,18 +16,11 @@ func newLogsCmd(g *global) *cobra.Command {
 	c := &cobra.Command{
 		Use: "logs NAME", Short: "Show what a host's node says", Args: cobra.ExactArgs(1), ValidArgsFunction: g.completeHosts,
 		RunE: func(c *cobra.Command, args []string) error {
-			s, err := g.session()
+			s, targets, err := g.hosts((*apply.Session).Read, args)
 			if err != nil {
 				return err
 			}
 			defer s.Close()
-			if err := s.Read(); err != nil {
-				return err
-			}
-			targets, err := s.Hosts(args)
-			if err != nil {
-				return usageError{err}
-			}
 			r, err := s.Client(targets[0]).Logs(c.Context(), of, lines, follow)
 			if err != nil {
 				return hint(err, "if its agent does not run, 'pressenter start' starts it")
