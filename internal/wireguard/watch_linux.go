@@ -38,24 +38,14 @@ func watch(ctx context.Context, events *os.File, changed func()) error {
 		return err
 	}
 	defer nl.Close()
-	last, err := snapshot(nl)
-	if err != nil {
-		return err
-	}
-	for message := make([]byte, 64<<10); ; {
+	message := make([]byte, 64<<10)
+	return follow(func() (string, error) { return snapshot(nl) }, changed, func() error {
 		// What the message says is looked up instead. Messages that were lost say that much too.
-		if _, err := events.Read(message); err != nil && !errors.Is(err, unix.ENOBUFS) {
+		if _, err := events.Read(message); !errors.Is(err, unix.ENOBUFS) {
 			return err
 		}
-		now, err := snapshot(nl)
-		if err != nil {
-			return err
-		}
-		if now != last {
-			last = now
-			changed()
-		}
-	}
+		return nil
+	})
 }
 
 // listen returns where the kernel tells that something changed.
