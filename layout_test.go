@@ -21,8 +21,8 @@ const module = "github.com/pressenter/pressenter/"
 var layers = [][]string{
 	{
 		"internal/atomicfile", "internal/comet", "internal/config", "internal/croc", "internal/daemon", "internal/health",
-		"internal/netlab", "internal/p2p", "internal/process", "internal/roster", "internal/share", "internal/tunnel",
-		"internal/underlay", "internal/vmlab",
+		"internal/lab", "internal/netlab", "internal/p2p", "internal/process", "internal/roster", "internal/share",
+		"internal/tunnel", "internal/underlay", "internal/vmlab",
 	},
 	{"internal/access", "internal/api"},
 	{

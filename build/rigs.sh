@@ -1,12 +1,13 @@
 #!/bin/sh
-# Installs what tests and benchmarks of the mesh use beside Go, where that can be done: root on Debian or Ubuntu. Tests
-# skip with a reason what is not there.
+# Installs what tests and benchmarks use beside Go, where that can be done: root on Debian or Ubuntu. Tests skip with a
+# reason what is not there.
 set -eu
 
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	missing=
 	for pair in nft:nftables ip:iproute2 wg:wireguard-tools tincd:tinc iperf3:iperf3 ping:iputils-ping \
-		qemu-system-x86_64:qemu-system-x86; do
+		qemu-system-x86_64:qemu-system-x86 \
+		debootstrap:debootstrap ssh:openssh-client mkfs.ext4:e2fsprogs nsenter:util-linux; do
 		command=${pair%%:*} package=${pair#*:}
 		[ -z "$package" ] || command -v "$command" >/dev/null || missing="$missing $package"
 	done
