@@ -18,6 +18,9 @@ func refuse(want Want, have Observed) error {
 		if err := lost(s, have.Genesis); err != nil {
 			return err
 		}
+		if err := genesisSays(want.Chain, s.have.Head); err != nil {
+			return err
+		}
 	}
 	if err := devices(want, have.Own.Head); err != nil {
 		return err
@@ -69,6 +72,26 @@ func devices(want Want, head *roster.Roster) error {
 			return &Refusal{
 				Why:  fmt.Sprintf("the mesh is to change its driver while the device %q is in it", m.Name),
 				Next: "take the devices out of the config and apply with today's driver, then change it",
+			}
+		}
+	}
+	return nil
+}
+
+// genesisSays refuses to change what stands in the genesis, which is for ever.
+func genesisSays(want roster.Chain, head *roster.Roster) error {
+	if head == nil {
+		return nil
+	}
+	for _, w := range []struct{ key, was, is, why string }{
+		{"chain.denom", head.Chain.Denom, want.Denom, "stakes and balances are in it"},
+		{"chain.bech32_prefix", head.Chain.Bech32Prefix, want.Bech32Prefix, "accounts are written with it"},
+		{"chain.daemon", head.Chain.Daemon, want.Daemon, "it made the genesis and keeps the state"},
+	} {
+		if w.was != w.is {
+			return &Refusal{
+				Why:  fmt.Sprintf("the practice network was made with %s %q, the config says %q: %s since the genesis", w.key, w.was, w.is, w.why),
+				Next: fmt.Sprintf("put %s: %s back, or destroy the deployment and make it anew", w.key, w.was),
 			}
 		}
 	}

@@ -56,6 +56,12 @@ func fixed(c config.Deployment, own, world deployment.Inventory) error {
 			Next: "put the old chain_id back, or make the other deployment in a folder of its own",
 		}
 	}
+	if is := chainOf(c).Daemon; own.Daemon.Name != "" && own.Daemon.Name != is {
+		return &Refusal{
+			Why:  fmt.Sprintf("this deployment runs the daemon %q, the config says %q: every host was made by its daemon's own init", own.Daemon.Name, is),
+			Next: "put the old chain.daemon back, or make the other deployment in a folder of its own",
+		}
+	}
 	for _, d := range c.Devices {
 		if slices.ContainsFunc(c.Sentries, func(s config.Sentry) bool { return s.Name == d.Name }) {
 			return &Refusal{Why: fmt.Sprintf("a sentry and a device are both called %q", d.Name), Next: "give the device another name"}
@@ -80,15 +86,20 @@ func fixed(c config.Deployment, own, world deployment.Inventory) error {
 	return nil
 }
 
+// chainOf is the chain that a config names.
+func chainOf(c config.Deployment) config.Chain {
+	if c.Chain.BuiltIn() {
+		return BuiltIn
+	}
+	return c.Chain
+}
+
 // Resolve turns the config into hosts. Hosts that were there before keep their addresses.
 func Resolve(c config.Deployment, f Facts) (Want, error) {
 	if err := fixed(c, f.Own, f.World); err != nil {
 		return Want{}, err
 	}
-	chain := c.Chain
-	if chain.BuiltIn() {
-		chain = BuiltIn
-	}
+	chain := chainOf(c)
 	id := f.Own.ChainID // once chosen it stays
 	if id == "" {
 		if id = chain.ChainID; id == "" {
