@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -218,20 +219,49 @@ func (s *Session) prepare() error {
 	return err
 }
 
-// Do carries out a plan, stage by stage. It stops at the first stage in which a step fails; what was done stays.
+// Do carries out a plan, stage by stage. It stops at the first stage in which a step fails; what was done stays. The
+// error is an *Interrupted when it was ctx that ended it.
 func (s *Session) Do(ctx context.Context, p plan.Plan) error {
+	var done atomic.Int64
 	for _, stage := range p.Stages {
-		g, ctx := errgroup.WithContext(ctx)
+		g, within := errgroup.WithContext(ctx)
 		g.SetLimit(8)
 		for _, step := range stage {
-			g.Go(func() error { return s.step(ctx, step) })
+			g.Go(func() error {
+				err := s.step(within, step)
+				if err == nil {
+					done.Add(1)
+				}
+				return err
+			})
 		}
-		if err := g.Wait(); err != nil {
+		err := g.Wait()
+		if err != nil && ctx.Err() != nil {
+			return &Interrupted{Done: int(done.Load()), Steps: len(p.Steps()), Err: err}
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// Interrupted says how far a plan was carried out when somebody ended that.
+type Interrupted struct {
+	Done, Steps int
+	Err         error // of the step that was being done
+}
+
+// Error implements error. What the step said of it is of no use to anybody.
+func (i *Interrupted) Error() string {
+	if i.Done == 0 {
+		return fmt.Sprintf("interrupted before the first of %d steps was done", i.Steps)
+	}
+	return fmt.Sprintf("interrupted after %d of %d steps: they stay done, and hosts that run go on by themselves", i.Done, i.Steps)
+}
+
+// Unwrap returns the cause.
+func (i *Interrupted) Unwrap() error { return i.Err }
 
 // StepError says which step failed.
 type StepError struct {

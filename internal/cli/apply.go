@@ -190,7 +190,7 @@ func confirm(c *cobra.Command, question string, enter bool) (bool, error) {
 		choices = "[Y/n]"
 	}
 	fmt.Fprintf(c.OutOrStdout(), "%s %s ", question, choices)
-	line, err := readLine(c.InOrStdin())
+	line, err := askLine(c)
 	if err != nil {
 		return false, err
 	}
@@ -201,6 +201,26 @@ func confirm(c *cobra.Command, question string, enter bool) (bool, error) {
 		return true, nil
 	}
 	return false, nil
+}
+
+// askLine reads what a person types, until the command is interrupted.
+func askLine(c *cobra.Command) (string, error) {
+	type answer struct {
+		line string
+		err  error
+	}
+	typed := make(chan answer, 1)
+	go func() {
+		line, err := readLine(c.InOrStdin())
+		typed <- answer{line, err}
+	}()
+	select {
+	case a := <-typed:
+		return a.line, a.err
+	case <-c.Context().Done():
+		fmt.Fprintln(c.OutOrStdout()) // the question stands alone in its line
+		return "", context.Cause(c.Context())
+	}
 }
 
 // readLine reads one line without taking more than it.

@@ -11,7 +11,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"syscall"
 
@@ -23,7 +22,7 @@ import (
 	"github.com/pressenter/pressenter/internal/plan"
 )
 
-// Exit codes.
+// Exit codes. A command that a signal ended before it was done exits with 128 and the signal's number: 130 for Ctrl-C.
 const (
 	ExitOK     = 0
 	ExitFailed = 1 // something went wrong
@@ -35,7 +34,7 @@ func Main() { os.Exit(Run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
 
 // Run runs one command and returns its exit code.
 func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	ctx, stop := untilSignal(context.Background(), stderr)
 	defer stop()
 	root := newRoot()
 	root.SetArgs(args)
@@ -46,7 +45,11 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err == nil {
 		return ExitOK
 	}
-	return explain(stderr, err)
+	code := explain(stderr, err)
+	if by, yes := interrupted(ctx); yes {
+		return by
+	}
+	return code
 }
 
 // hinted is an error with what to do about it.
@@ -98,6 +101,10 @@ func nextStep(err error) string {
 	if errors.As(err, &h) {
 		return h.hint
 	}
+	var cut *apply.Interrupted // whatever the step that was cut off says
+	if errors.As(err, &cut) {
+		return "run 'pressenter apply' to go on where it stopped; 'pressenter plan' shows what is left"
+	}
 	var refusal *plan.Refusal
 	if errors.As(err, &refusal) {
 		return refusal.Next
@@ -123,8 +130,8 @@ func nextStep(err error) string {
 	}
 	var step *apply.StepError
 	switch {
-	case errors.Is(err, context.Canceled):
-		return "interrupted; run 'pressenter apply' to go on where it stopped"
+	case errors.Is(err, context.Canceled) || errors.As(err, &signaled{}):
+		return "interrupted; run the same command again"
 	case errors.Is(err, syscall.ENOSPC):
 		return "the disk is full: free some space, then run 'pressenter apply' to go on where it stopped"
 	case errors.Is(err, os.ErrPermission):

@@ -160,7 +160,7 @@ func typedName(c *cobra.Command, s *apply.Session, name string, keys bool) error
 			what = "its hosts AND ITS KEYS, for ever"
 		}
 		fmt.Fprintf(c.OutOrStdout(), "This destroys %s: %s.\nType the deployment's name to go on: ", want, what)
-		line, err := readLine(c.InOrStdin())
+		line, err := askLine(c)
 		if err != nil {
 			return err
 		}

@@ -103,7 +103,7 @@ func readCode(c *cobra.Command) (string, error) {
 	if isTerminal(c.InOrStdin()) {
 		fmt.Fprint(c.ErrOrStderr(), "code: ")
 	}
-	line, err := readLine(c.InOrStdin())
+	line, err := askLine(c)
 	if err != nil {
 		return "", fmt.Errorf("read the code: %w", err)
 	}

@@ -12,7 +12,7 @@ import (
 var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"pressenter": Main})
+	testscript.Main(m, map[string]func(){"pressenter": Main, stubbornName: stubborn})
 }
 
 // TestScripts runs the commands as a person without a terminal would. None of the scripts starts a process that stays.
