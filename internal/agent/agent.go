@@ -133,11 +133,27 @@ func (k *keeper) reconcile(ctx context.Context) error {
 			k.Logger.Error("turn failed", "err", err)
 			last = words
 		}
+		k.rotateLogs()
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-t.C:
 		case <-k.wake:
+		}
+	}
+}
+
+// rotateLogs keeps the logs short that nobody else does: the supervisor sees to its own and to the daemon's. On a disk
+// that is full it is tried again.
+func (k *keeper) rotateLogs() {
+	for _, name := range []string{"agent", "mesh"} {
+		path, err := k.Folder.Log(name)
+		rotated := false
+		if err == nil {
+			rotated, err = process.RotateLog(path, process.LogMax, process.LogKeep)
+		}
+		if rotated {
+			k.Logger.Info("log rotated", "log", name, "err", err)
 		}
 	}
 }

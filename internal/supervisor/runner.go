@@ -21,9 +21,6 @@ const (
 	aboutHome  = "home"  // who else is in the home
 )
 
-// ownLogMax is how long our own log may get.
-const ownLogMax = 8 << 20
-
 // runner is one supervisor at work.
 type runner struct {
 	dir    string
@@ -209,7 +206,7 @@ func (r *runner) dependsOn() string {
 
 // reload takes up a changed node.json, and keeps our own log short.
 func (r *runner) reload() {
-	if _, err := rotate(r.path(OwnLogFile), ownLogMax, 1); err != nil {
+	if _, err := process.RotateLog(r.path(OwnLogFile), process.LogMax, process.LogKeep); err != nil {
 		r.log.Error("own log not rotated", "err", err)
 	}
 	changed, err := r.spec.reload()

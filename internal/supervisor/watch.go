@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pressenter/pressenter/internal/comet"
+	"github.com/pressenter/pressenter/internal/process"
 )
 
 const (
@@ -105,7 +106,7 @@ func (r *runner) newWatched(d *daemon) *watched {
 func (r *runner) refresh(w *watched) (restart string) {
 	r.reload()
 	s := r.spec.Spec
-	if rotated, err := rotate(r.path(LogFile), s.LogMaxBytes, s.LogKeep); rotated || err != nil {
+	if rotated, err := process.RotateLog(r.path(LogFile), s.LogMaxBytes, s.LogKeep); rotated || err != nil {
 		r.log.Info("log rotated", "err", err)
 		w.logAt, w.d.logStart = 0, 0
 	}
