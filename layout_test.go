@@ -22,7 +22,7 @@ var layers = [][]string{
 	{
 		"internal/atomicfile", "internal/comet", "internal/config", "internal/croc", "internal/daemon", "internal/health",
 		"internal/lab", "internal/netlab", "internal/p2p", "internal/process", "internal/roster", "internal/share",
-		"internal/tunnel", "internal/underlay", "internal/vmlab",
+		"internal/tunnel", "internal/underlay", "internal/vmlab", "tofu",
 	},
 	{"internal/access", "internal/api"},
 	{
@@ -41,7 +41,7 @@ var layers = [][]string{
 // walls are packages that must not be reached, even through others.
 var walls = map[string][]string{
 	// A host never sees the operator's document, nor what decides or does on the operator's side.
-	"internal/agent":      {"internal/config", "internal/deployment", "internal/plan", "internal/apply", "internal/genesis", "internal/p2p"},
+	"internal/agent":      {"tofu", "internal/config", "internal/deployment", "internal/plan", "internal/apply", "internal/genesis", "internal/p2p"},
 	"internal/supervisor": {"internal/config", "internal/keyring", "internal/signing", "internal/roster"},
 	"internal/status":     {"internal/keyring"},
 	"internal/plan":       {"internal/keyring", "internal/agent", "internal/supervisor"},
@@ -53,6 +53,7 @@ var alone = map[string][]string{
 	"internal/keyring": {"internal/atomicfile"},
 	"internal/roster":  nil,
 	"internal/p2p":     nil,
+	"tofu":             nil,
 }
 
 // pure packages decide and never act.

@@ -1,0 +1,86 @@
+# Exoscale. An instance keeps its address as long as it lives and gets another when it is replaced: an elastic address
+# would have to be set up inside of the machine, and its own traffic would still leave from the first.
+
+locals {
+  # A template is an id that differs by zone.
+  templates = {
+    for h in var.hosts : "${h.region}/${h.image}" => {
+      zone = h.region
+      name = h.image != "" ? h.image : "Linux Debian 12 (Bookworm) 64-bit"
+    }...
+  }
+}
+
+data "exoscale_template" "image" {
+  for_each = local.templates
+
+  zone = each.value[0].zone
+  name = each.value[0].name
+}
+
+resource "exoscale_anti_affinity_group" "spread" {
+  for_each = local.groups
+
+  name        = "${local.prefix}-${each.key}"
+  description = "pressenter ${var.id}"
+}
+
+# A new group lets nothing in and all out.
+resource "exoscale_security_group" "host" {
+  for_each = var.hosts
+
+  name        = local.names[each.key]
+  description = "pressenter ${var.id}"
+}
+
+resource "exoscale_security_group_rule" "in" {
+  for_each = local.rule_list
+
+  security_group_id = exoscale_security_group.host[each.value.host].id
+  type              = "INGRESS"
+  description       = "pressenter ${var.id}"
+  cidr              = each.value.source
+  protocol          = each.value.protocol == "icmp" && each.value.v6 ? "ICMPv6" : upper(each.value.protocol)
+  start_port        = each.value.port == 0 ? null : each.value.port
+  end_port          = each.value.port == 0 ? null : each.value.port
+
+  # Echo requests.
+  icmp_type = each.value.port != 0 ? null : each.value.v6 ? 128 : 8
+  icmp_code = each.value.port != 0 ? null : 0
+}
+
+resource "exoscale_block_storage_volume" "data" {
+  for_each = local.with_volume
+
+  zone   = each.value.region
+  name   = "${local.names[each.key]}-data"
+  size   = each.value.volume_gb
+  labels = local.labels[each.key]
+}
+
+resource "exoscale_compute_instance" "host" {
+  for_each = var.hosts
+
+  zone              = each.value.region
+  name              = local.names[each.key]
+  type              = each.value.size
+  template_id       = data.exoscale_template.image["${each.value.region}/${each.value.image}"].id
+  disk_size         = each.value.role == "cosigner" ? 10 : 50
+  ipv6              = true
+  user_data         = local.cloud_init
+  destroy_protected = each.value.protected
+  labels            = local.labels[each.key]
+
+  security_group_ids      = [exoscale_security_group.host[each.key].id]
+  anti_affinity_group_ids = each.value.group != "" ? [exoscale_anti_affinity_group.spread["${each.value.group}-${each.value.region}"].id] : []
+
+  # Named here and not the other way round, so a replaced instance goes first and its volume moves on.
+  block_storage_volume_ids = each.value.volume_gb > 0 ? [exoscale_block_storage_volume.data[each.key].id] : []
+
+  lifecycle {
+    ignore_changes = [ssh_keys, user_data, template_id]
+  }
+
+  # Rules before the first boot.
+  depends_on = [exoscale_security_group_rule.in]
+}

@@ -1,0 +1,11 @@
+terraform {
+  # Terraform from 1.6. OpenTofu counts on from there; it is tried from 1.8.
+  required_version = ">= 1.6"
+
+  required_providers {
+    vultr = {
+      source  = "vultr/vultr"
+      version = "2.32.0"
+    }
+  }
+}
