@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -137,4 +138,32 @@ func TestProcessEndsWithoutItsLock(t *testing.T) {
 	}
 	s1.run()
 	l.whole("validator", "s1", "s2")
+}
+
+// While somebody has the tunnel's UDP port the process stays, says who has it, keeps rosters, and opens the tunnel once the
+// port is free.
+func TestTunnelPortIsTaken(t *testing.T) {
+	l := newLab(t)
+	l.whole("validator", "s1", "s2")
+	s1 := l.hosts["s1"]
+	s1.stop()
+	squatter, err := net.ListenPacket("udp", s1.spec.Listen)
+	must(t, err)
+	defer squatter.Close()
+
+	s1.run()
+	port := s1.spec.Listen[strings.LastIndexByte(s1.spec.Listen, ':')+1:]
+	l.noted("s1", "UDP port "+port+" is taken", true)
+	if runtime.GOOS == "linux" {
+		l.noted("s1", fmt.Sprintf("process %d", os.Getpid()), true)
+	}
+	l.publish(roster.Next(l.head))
+	s1.tell()
+	if st, err := s1.status(); err != nil || st.Generation != l.head.Generation || len(st.Heads) != 1 || len(st.Peers) != 0 || st.Learned {
+		t.Errorf("status %+v, %v", st, err)
+	}
+	must(t, squatter.Close())
+	l.whole("validator", "s1", "s2")
+	l.noted("s1", "is taken", false)
+	l.reach("s1")
 }

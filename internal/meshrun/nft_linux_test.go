@@ -33,7 +33,7 @@ func TestLoadRulesIntoTheKernel(t *testing.T) {
 // A device that peers get before their filter is loaded, or whose filter cannot be loaded, lets nothing through.
 func TestNoRosterNoTraffic(t *testing.T) {
 	n := netlab.New(t).Namespace("shut")
-	f := &rules{enabled: true, iface: "mesh0"}
+	f := &rules{enabled: true, iface: "mesh0", loader: LoadRules}
 	if err := n.Do(func() error { return f.load(t.Context(), membersOf(nil), roster.Key{1}) }); err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,8 @@ package meshrun
 
 import (
 	"context"
-	"log/slog"
+	"errors"
+	"fmt"
 	"os"
 
 	"github.com/pressenter/pressenter/internal/access"
@@ -16,9 +17,12 @@ type rules struct {
 	underlay bool // this host is ours alone: its other devices are filtered too
 	open     []uint16
 	port     uint16
-	logger   *slog.Logger
+	loader   func(ctx context.Context, text string) error
 	loaded   string
 }
+
+// errFilter is in the error when the packet filter could not be loaded.
+var errFilter = errors.New("the mesh's packet filter is not as the roster wants it")
 
 // load brings the filter up to date. Before there is a roster nothing passes the device: the tunnel gets its peers before
 // the filter that says what they may, and if that one cannot be loaded, the one before stays.
@@ -33,8 +37,8 @@ func (f *rules) load(ctx context.Context, m *members, self roster.Key) error {
 	if text == f.loaded {
 		return nil
 	}
-	if err := LoadRules(ctx, text); err != nil {
-		return err
+	if err := f.loader(ctx, text); err != nil {
+		return fmt.Errorf("%w: %w", errFilter, err)
 	}
 	f.loaded = text
 	return nil

@@ -2,7 +2,6 @@ package meshrun
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,8 +23,6 @@ import (
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/rosterdir"
 	"github.com/pressenter/pressenter/internal/tunnel"
-	"github.com/pressenter/pressenter/internal/underlay"
-	"github.com/pressenter/pressenter/internal/wireguard"
 )
 
 // LockName is how a mesh process calls itself in its lock.
@@ -62,6 +59,8 @@ type running struct {
 
 	lock     *process.Lock
 	troubles troubles
+	opened   chan struct{} // closed when device, mesh, relays, server, forwards and rules are there
+	again    chan struct{} // something of the roster could not be done, see settle
 
 	members atomic.Pointer[members]    // of the roster that is obeyed
 	key     atomic.Pointer[tunnel.Key] // the private key that the device uses
@@ -79,92 +78,23 @@ func (p *Process) Run(ctx context.Context) (err error) {
 		return fmt.Errorf("carry mesh of %q: %w", p.Dir, err)
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	r, err := p.open(ctx)
+	r, err := p.prepare()
 	if err != nil {
 		return fmt.Errorf("carry mesh of %q: %w", p.Dir, err)
 	}
-	defer func() { err = errors.Join(err, r.close()) }()
 	r.lock = lock
 	l, err := api.ListenIn(p.Dir, api.MeshSocket)
 	if err != nil {
 		return err
 	}
-	p.Logger.Info("mesh started", "backend", r.driver.backend(), "why", r.device.Reason(), "address", r.device.Address())
 	g, life := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.mesh.Run(life) })
 	g.Go(func() error { return r.serve(life, l) })
 	g.Go(func() error { return r.watchSpec(life) })
-	g.Go(func() error { return wireguard.WatchUnderlay(life, r.mesh.UnderlayChanged) })
-	if r.server != nil {
-		g.Go(func() error { return r.relay(life) })
-	}
+	g.Go(func() error { return r.carry(life) })
 	if err := g.Wait(); err != nil && !errors.Is(err, errGone) && ctx.Err() == nil {
 		return fmt.Errorf("carry mesh of %q: %w", p.Dir, err)
 	}
 	return nil
-}
-
-// open makes everything that Run runs. What was opened before an error is closed again.
-func (p *Process) open(ctx context.Context) (_ *running, err error) {
-	spec, err := ReadSpec(p.Dir)
-	if err != nil {
-		return nil, err
-	}
-	limitMemory(spec.Backend == string(wireguard.Netstack))
-	rosters, err := rosterdir.Open(filepath.Join(p.Dir, Folder, "rosters"))
-	if err != nil {
-		return nil, err
-	}
-	if id := rosters.ID(); !id.IsZero() && id != spec.Deployment {
-		return nil, fmt.Errorf("the rosters kept here are of deployment %s, not %s", id.Short(), spec.Deployment.Short())
-	}
-	seed, err := readKey(filepath.Join(p.Dir, Folder, RelayKey))
-	if err != nil {
-		return nil, err
-	}
-	key, err := readKey(tunnelKey(p.Dir, spec.Driver))
-	if err != nil {
-		return nil, err
-	}
-	r := &running{Process: p, spec: spec, rosters: rosters, started: time.Now().UTC(), troubles: troubles{logger: p.Logger}}
-	r.key.Store(&key)
-	if r.driver, err = driverOf(spec); err != nil {
-		return nil, err
-	}
-	if r.device, err = r.driver.open(ctx, p, spec, key); err != nil {
-		return nil, err
-	}
-	r.members.Store(membersOf(rosters.State().Effective))
-	r.relays = &relay.Client{
-		Key: ed25519.NewKeyFromSeed(seed[:]), Peer: r.peer, Local: r.local, Logger: p.Logger,
-	}
-	if spec.Relay != "" {
-		r.server = &relay.Server{
-			Key: ed25519.NewKeyFromSeed(seed[:]), Self: spec.Identity, Member: r.memberByTLS, ByID: r.memberByID,
-			Linked: linked, Local: r.local, Logger: p.Logger,
-		}
-	}
-	r.mesh = mesh.New(mesh.Config{
-		Self: spec.Identity, Rosters: rosters, Tunnel: r.device, Relays: r.relays, Resolve: underlay.Resolve,
-		Changed: func() { r.obey(false) }, Logger: p.Logger,
-	})
-	r.forwards = &forwarder{
-		network: r.device, allowed: r.mesh.Allowed, address: r.addressOf, mayDial: r.mayDial, logger: p.Logger,
-	}
-	r.rules = &rules{enabled: r.driver.filters(), iface: spec.Interface, underlay: spec.Underlay, open: spec.Open, port: r.device.ListenPort(), logger: p.Logger}
-	if err := r.rules.load(ctx, r.members.Load(), spec.Identity); err != nil {
-		return nil, errors.Join(err, r.close())
-	}
-	// A port that somebody else has costs what goes through that port, not every tunnel of the host.
-	r.troubles.note("forwards", r.forwards.set(spec.Serve, spec.Forwards))
-	r.takeKey() // a crash may have come between the roster and the key
-	return r, nil
-}
-
-func (r *running) close() error {
-	r.forwards.close()
-	r.relays.Shutdown()
-	return r.device.Close()
 }
 
 // obey makes everything that admits anybody follow the roster. The mesh has done so for the tunnel already when it
@@ -176,39 +106,17 @@ func (r *running) obey(told bool) {
 	if told {
 		r.mesh.RosterChanged()
 	}
-	r.takeKey()
 	r.forwards.cut()
 	r.relays.Cut()
 	if r.server != nil {
 		r.server.Cut()
 	}
-	if err := r.rules.load(context.Background(), r.members.Load(), r.spec.Identity); err != nil {
-		r.Logger.Error("packet filter", "err", err)
+	if !r.settle(context.Background()) {
+		select {
+		case r.again <- struct{}{}:
+		default: // it is tried again already
+		}
 	}
-}
-
-// takeKey changes to the next tunnel key once the roster says that it is ours.
-func (r *running) takeKey() {
-	self, ok := r.memberByID(r.spec.Identity)
-	if !ok {
-		return
-	}
-	next, err := readKey(filepath.Join(r.Dir, Folder, NextKey))
-	if err != nil {
-		return
-	}
-	if k, err := public(r.spec.Driver, next); err != nil || self.Mesh.Key != k {
-		return
-	}
-	if err = r.driver.rekey(next); err == nil {
-		r.key.Store(&next)
-		err = takeNext(r.Dir)
-	}
-	if err != nil {
-		r.Logger.Error("changing the tunnel key", "err", err)
-		return
-	}
-	r.Logger.Info("tunnel key changed", "key", tunnel.Key(self.Mesh.Key))
 }
 
 // relay answers on the relay's port, as soon as it can be had: the host's own tunnels do not depend on it.
@@ -254,6 +162,9 @@ func (r *running) watchSpec(ctx context.Context) error {
 		}
 		if err != nil || !r.spec.SameProcess(spec) {
 			continue // the agent starts another process for it
+		}
+		if !r.isOpen() {
+			continue
 		}
 		r.troubles.note("tunnel key", r.keepKey())
 		r.troubles.note("forwards", r.forwards.set(spec.Serve, spec.Forwards))

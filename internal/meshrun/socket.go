@@ -60,16 +60,23 @@ func (r *running) learn(w http.ResponseWriter, req *http.Request) {
 			refuse(w, http.StatusConflict, os.ErrInvalid)
 			return
 		}
-		r.obey(true)
+		if r.isOpen() {
+			r.obey(true)
+		} else {
+			r.members.Store(membersOf(r.rosters.State().Effective))
+		}
 	}
 	reply(w, struct{}{})
 }
 
 // status is the control plane's, with what only this process knows.
 func (r *running) status() api.MeshStatus {
-	s := r.mesh.Status()
-	s.PID, s.Version, s.Since = os.Getpid(), r.Version, r.started
-	s.Driver, s.Backend, s.Reason = r.spec.Driver, r.driver.backend(), r.device.Reason()
+	s := r.planned()
+	if r.isOpen() {
+		s = r.mesh.Status()
+		s.Backend, s.Reason = r.driver.backend(), r.device.Reason()
+	}
+	s.PID, s.Version, s.Since, s.Driver = os.Getpid(), r.Version, r.started, r.spec.Driver
 	if k, err := public(r.spec.Driver, *r.key.Load()); err == nil { // the one in use, whatever the files say
 		s.Key = tunnel.Key(k).String()
 	}
@@ -77,8 +84,24 @@ func (r *running) status() api.MeshStatus {
 	if self, ok := r.memberByID(r.spec.Identity); ok && s.Key != tunnel.Key(self.Mesh.Key).String() && s.Key != tunnel.Key(self.Mesh.Next).String() {
 		s.Notes = append(s.Notes, "its tunnel key is not the one in the roster, so nobody lets it in; 'pressenter apply' makes it known")
 	}
-	if r.server != nil {
+	if r.isOpen() && r.server != nil {
 		s.Relaying = r.server.Members()
+	}
+	return s
+}
+
+// planned is the status of a mesh that is not open yet: it keeps rosters and has no peers.
+func (r *running) planned() api.MeshStatus {
+	state := r.rosters.State()
+	s := api.MeshStatus{
+		Backend: r.spec.Backend, Address: roster.MeshAddress(r.spec.Deployment, r.spec.Identity).String(),
+		Heads: []string{}, Fork: state.Fork, Peers: []api.MeshPeer{},
+	}
+	for _, h := range state.Heads {
+		s.Heads = append(s.Heads, h.String())
+	}
+	if state.Effective != nil {
+		s.Generation = state.Effective.Generation
 	}
 	return s
 }

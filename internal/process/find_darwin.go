@@ -14,3 +14,8 @@ func LockHolders(path string) ([]Identity, error) {
 func Listener(port uint16) (id Identity, name string, err error) {
 	return Identity{}, "", fmt.Errorf("find listener on port %d: %w", port, errors.ErrUnsupported)
 }
+
+// UDPHolder cannot be answered on this system.
+func UDPHolder(port uint16) (id Identity, name string, err error) {
+	return Identity{}, "", fmt.Errorf("find holder of UDP port %d: %w", port, errors.ErrUnsupported)
+}

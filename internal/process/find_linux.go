@@ -65,8 +65,18 @@ func holds(pid int, want os.FileInfo) bool {
 // Listener finds the process that listens on a TCP port of this machine and the name of its program. The process is zero
 // when it belongs to somebody whose open files we may not see.
 func Listener(port uint16) (id Identity, name string, err error) {
-	inodes := listening(port)
-	if len(inodes) == 0 {
+	const listens = "0A"
+	return ownerOf(sockets("tcp", port, listens))
+}
+
+// UDPHolder is Listener for a UDP port.
+func UDPHolder(port uint16) (id Identity, name string, err error) {
+	return ownerOf(sockets("udp", port, ""))
+}
+
+// ownerOf finds the process that has one of these sockets open.
+func ownerOf(sockets []string) (id Identity, name string, err error) {
+	if len(sockets) == 0 {
 		return Identity{}, "", nil
 	}
 	for _, pid := range pids() {
@@ -76,7 +86,7 @@ func Listener(port uint16) (id Identity, name string, err error) {
 		}
 		for _, e := range entries {
 			target, _ := os.Readlink("/proc/" + strconv.Itoa(pid) + "/fd/" + e.Name())
-			if !slices.Contains(inodes, target) {
+			if !slices.Contains(sockets, target) {
 				continue
 			}
 			if id, err = Of(pid); err != nil {
@@ -89,18 +99,18 @@ func Listener(port uint16) (id Identity, name string, err error) {
 	return Identity{}, "", nil
 }
 
-// listening lists the sockets, as /proc/PID/fd names them, that listen on port.
-func listening(port uint16) []string {
-	const stateListen = "0A"
+// sockets lists the sockets of a protocol, as /proc/PID/fd names them, that have a local port; only those in a state
+// unless that is empty.
+func sockets(protocol string, port uint16, state string) []string {
 	var inodes []string
-	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+	for _, table := range []string{"/proc/net/" + protocol, "/proc/net/" + protocol + "6"} {
 		f, err := os.Open(table)
 		if err != nil {
 			continue
 		}
 		for lines := bufio.NewScanner(f); lines.Scan(); {
 			fields := strings.Fields(lines.Text())
-			if len(fields) < 10 || fields[3] != stateListen {
+			if len(fields) < 10 || state != "" && fields[3] != state {
 				continue
 			}
 			if _, p, ok := strings.Cut(fields[1], ":"); ok && hexPort(p) == port {
