@@ -65,7 +65,7 @@ func (f Found) Address() string {
 }
 
 // Preflight returns the files of a configuration that only looks: whether regions, sizes and images exist and names are
-// free. Its output checks is a map from a cloud to a list of objects: host (or ""), what (account, quota, region, size,
+// free. Give it the hosts that are to be made: the name of one that is there is taken. Its output checks is a map from a cloud to a list of objects: host (or ""), what (account, quota, region, size,
 // image or name), name, and the bool ok. What cannot be asked is in [Cloud.Unchecked].
 //
 // Some providers fail where a thing does not exist instead of saying so; their message names it. With no cloud that

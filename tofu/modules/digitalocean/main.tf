@@ -78,8 +78,9 @@ resource "digitalocean_droplet" "host" {
     delete = "10m" # the provider's own minute is shorter than a node's shutdown
   }
 
+  # The provider cannot read droplet_agent back, and would replace an imported droplet for it.
   lifecycle {
-    ignore_changes = [ssh_keys, user_data, image]
+    ignore_changes = [ssh_keys, user_data, image, droplet_agent]
   }
 
   depends_on = [digitalocean_firewall.host]
@@ -90,6 +91,11 @@ resource "digitalocean_reserved_ip" "host" {
   for_each = local.dialled
 
   region = each.value.region
+
+  # The assignment below says it.
+  lifecycle {
+    ignore_changes = [droplet_id]
+  }
 }
 
 resource "digitalocean_reserved_ip_assignment" "host" {

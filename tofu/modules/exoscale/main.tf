@@ -9,6 +9,10 @@ locals {
       name = h.image != "" ? h.image : "Linux Debian 12 (Bookworm) 64-bit"
     }...
   }
+
+  # A rule has ports or types of messages.
+  ports_in = { for key, r in local.rule_list : key => r if r.port != 0 }
+  pings_in = { for key, r in local.rule_list : key => r if r.port == 0 }
 }
 
 data "exoscale_template" "image" {
@@ -34,19 +38,27 @@ resource "exoscale_security_group" "host" {
 }
 
 resource "exoscale_security_group_rule" "in" {
-  for_each = local.rule_list
+  for_each = local.ports_in
 
   security_group_id = exoscale_security_group.host[each.value.host].id
   type              = "INGRESS"
   description       = "pressenter ${var.id}"
   cidr              = each.value.source
-  protocol          = each.value.protocol == "icmp" && each.value.v6 ? "ICMPv6" : upper(each.value.protocol)
-  start_port        = each.value.port == 0 ? null : each.value.port
-  end_port          = each.value.port == 0 ? null : each.value.port
+  protocol          = upper(each.value.protocol)
+  start_port        = each.value.port
+  end_port          = each.value.port
+}
 
-  # Echo requests.
-  icmp_type = each.value.port != 0 ? null : each.value.v6 ? 128 : 8
-  icmp_code = each.value.port != 0 ? null : 0
+resource "exoscale_security_group_rule" "ping" {
+  for_each = local.pings_in
+
+  security_group_id = exoscale_security_group.host[each.value.host].id
+  type              = "INGRESS"
+  description       = "pressenter ${var.id}"
+  cidr              = each.value.source
+  protocol          = each.value.v6 ? "ICMPv6" : "ICMP"
+  icmp_type         = each.value.v6 ? 128 : 8 # echo request
+  icmp_code         = 0
 }
 
 resource "exoscale_block_storage_volume" "data" {
@@ -82,5 +94,5 @@ resource "exoscale_compute_instance" "host" {
   }
 
   # Rules before the first boot.
-  depends_on = [exoscale_security_group_rule.in]
+  depends_on = [exoscale_security_group_rule.in, exoscale_security_group_rule.ping]
 }

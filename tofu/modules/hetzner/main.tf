@@ -84,8 +84,10 @@ resource "hcloud_server" "host" {
     ipv6         = hcloud_primary_ip.ipv6[each.key].id
   }
 
+  # The provider cannot read public_net back. After an import it would stop the server and delete its addresses, to give
+  # it the same again. So a new address wants a new server: replace both in one plan.
   lifecycle {
-    ignore_changes = [ssh_keys, user_data, image]
+    ignore_changes = [ssh_keys, user_data, image, public_net]
   }
 }
 

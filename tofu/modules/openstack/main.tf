@@ -169,8 +169,10 @@ resource "openstack_compute_instance_v2" "host" {
     }
   }
 
+  # The provider cannot read the last three back, and would replace an imported machine for them. So a new port wants a new
+  # machine: replace both in one plan.
   lifecycle {
-    ignore_changes = [key_pair, user_data, image_id, image_name]
+    ignore_changes = [key_pair, user_data, image_id, image_name, config_drive, network, scheduler_hints]
   }
 
   # Rules before the first boot, and a way out for it.

@@ -14,10 +14,7 @@ data "hcloud_locations" "all" {}
 
 data "hcloud_server_types" "all" {}
 
-data "hcloud_images" "all" {
-  with_architecture = ["x86"]
-  with_status       = ["available"]
-}
+data "hcloud_images" "all" {}
 
 data "hcloud_servers" "all" {}
 
