@@ -21,7 +21,11 @@ func (m *Mesh) do(p *peer, now instant, deeds []deed) {
 	for _, d := range deeds {
 		switch d.kind {
 		case sendPing:
-			m.send(p, m.message(ping, d.ask).encode())
+			if ask := m.message(ping, d.ask); d.size > 0 {
+				m.send(p, ask.padded(d.size-headers))
+			} else {
+				m.send(p, ask.encode())
+			}
 		case aim:
 			m.aim(p.key, d.to)
 			p.state.Endpoint = d.to

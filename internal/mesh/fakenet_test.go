@@ -21,7 +21,7 @@ type internet struct {
 	hops  map[netip.AddrPort]*shim        // sockets of relays
 	blind func(from, to *fakeTunnel) bool // UDP from one host to another is swallowed
 
-	largest atomic.Int64 // inner packets that are larger are swallowed; 0: none are
+	largest atomic.Int64 // inner packets that are larger are swallowed where no relay carries them; 0: none are
 
 	control    atomic.Uint64 // bytes of control traffic on the wire
 	pings      atomic.Uint64
@@ -301,9 +301,6 @@ func (t *fakeTunnel) emit(o *outgoing) {
 		n.handshakes.Add(1)
 	}
 	n.control.Add(size)
-	if limit := n.largest.Load(); limit != 0 && o.packet.shake == 0 && int64(len(o.packet.data)+headers) > limit {
-		return
-	}
 	time.AfterFunc(n.latency+o.later, func() { n.arrive(o.to, o.packet, t) })
 }
 
@@ -333,7 +330,9 @@ func (n *internet) arrive(to netip.AddrPort, p packet, from *fakeTunnel) {
 		}
 		p.from = hop
 	} else if o := n.at[to]; o != nil {
-		if o != from && !n.blind(from, o) {
+		limit := n.largest.Load()
+		fits := limit == 0 || p.shake != 0 || int64(len(p.data)+headers) <= limit
+		if o != from && !n.blind(from, o) && fits {
 			target = o
 		}
 	} else {

@@ -42,6 +42,7 @@ type deed struct {
 	to   netip.AddrPort // of aim
 	via  roster.Key     // of openRelay
 	ask  uint64         // nonce of sendPing
+	size int            // of the inner packet of sendPing; 0: as small as it is
 }
 
 type deedKind uint8
@@ -117,6 +118,7 @@ type path struct {
 
 	relay   relaying
 	probe   probing
+	detour  detouring
 	history []change
 }
 
@@ -167,6 +169,14 @@ type probing struct {
 	to      netip.AddrPort
 	until   instant // the probe that is under way ends; 0: none is
 	settled instant // a direct path was found, the relay is left then; 0: none was
+}
+
+// detouring is the use of a relay because the direct path swallows packets of a size that everybody sends, and lets small
+// ones pass. The direct path is taken again when a large one comes back.
+type detouring struct {
+	narrow bool    // the direct path
+	next   instant // the next step on the way to the relay
+	vain   int     // relays that carried nothing either
 }
 
 // change is one entry of a path's history.
@@ -298,6 +308,7 @@ func (p *path) fall(now instant, why string) {
 		p.probe.count = 0
 	}
 	p.probe.until, p.probe.settled = 0, 0
+	p.endDetour(now, before)
 	p.note(now, before, via, why)
 	switch {
 	case !p.pings:
@@ -357,6 +368,7 @@ func (p *path) probed(now instant, s sentPing, before string, via roster.Key) []
 	}
 	p.probe.until = 0
 	p.probe.settled = now + settling
+	p.detour = detouring{}
 	p.good = p.endpoint
 	p.note(now, before, via, "a ping came back on the direct path")
 	return nil

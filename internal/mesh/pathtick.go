@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/roster"
 )
 
@@ -33,6 +34,8 @@ func (p *path) due(pace time.Duration) instant {
 		at = min(at, p.probe.settled)
 	} else if p.active && p.relayed() {
 		at = min(at, p.probe.next)
+	} else if p.detour.narrow {
+		at = min(at, p.detour.next)
 	}
 	if !p.pings || pace == 0 && p.idle() {
 		at = min(at, p.heardAt+p.silence())
@@ -49,7 +52,8 @@ func (p *path) urgent(now instant) bool {
 		return p.turn > turnAsk && now >= p.nextTry
 	}
 	overdue := slices.ContainsFunc(p.waiting, func(s sentPing) bool { return !s.missed && now >= s.at+p.wait() })
-	return overdue || p.probe.until != 0 || p.probe.settled != 0 || !p.pings || p.relayed() && now >= p.probe.next
+	return overdue || p.probe.until != 0 || p.probe.settled != 0 || !p.pings || p.relayed() && now >= p.probe.next ||
+		p.detour.narrow && now >= p.detour.next
 }
 
 // silence is how long a peer that is not pinged regularly may say nothing.
@@ -74,7 +78,7 @@ func (p *path) tick(now instant, w world) []deed {
 		p.fall(now, p.reason(now))
 		return p.tick(now, w)
 	}
-	deeds := p.leaveRelay(now, w)
+	deeds := append(p.leaveRelay(now, w), p.takeDetour(now, w)...)
 	if !p.pings {
 		return deeds
 	}
@@ -306,11 +310,58 @@ func (p *path) leaveRelay(now instant, w world) []deed {
 		to := direct[(p.probe.count+len(direct)-1)%len(direct)] // the best one first
 		p.probe.to, p.probe.until = to, now+probePause
 		p.endpoint = to
-		return []deed{{kind: aim, to: to}, p.ask(now, true)}
-	case !p.relayed() && p.relay.addr.IsValid() && p.probe.until == 0 && p.probe.settled == 0 && len(p.relay.opening) == 0:
+		ask := p.ask(now, true)
+		if p.detour.narrow {
+			ask.size = leastSize
+		}
+		return []deed{{kind: aim, to: to}, ask}
+	case !p.detour.narrow && !p.relayed() && p.relay.addr.IsValid() && p.probe.until == 0 && p.probe.settled == 0 && len(p.relay.opening) == 0:
 		p.probe.settled = now + settling // the tunnel found it by itself
 	}
 	return nil
+}
+
+// narrowed tells that the direct path swallows what everybody sends and lets small packets pass.
+func (p *path) narrowed(now instant) {
+	if p.phase != up || !p.active || !p.pings || p.relayed() || p.detour.narrow || p.probe.until != 0 || p.probe.settled != 0 {
+		return
+	}
+	p.detour.narrow = true
+	p.detour.next = max(p.detour.next, now)
+	if now-p.since >= steady {
+		p.probe.count = 0
+	}
+}
+
+// takeDetour goes over to a relay where the direct path is narrow. Packets that come straight turn the tunnel back to the
+// direct path; then it is turned to the relay again.
+func (p *path) takeDetour(now instant, w world) []deed {
+	if !p.detour.narrow || p.relayed() || p.probe.until != 0 || now < p.detour.next {
+		return nil
+	}
+	if !p.relay.addr.IsValid() {
+		p.detour.next = now + relayPause
+		if len(w.relays) == 0 {
+			p.detour.next = now + probeWaits[len(probeWaits)-1]
+			return nil
+		}
+		return p.wantRelay(now, w.relays[p.detour.vain%len(w.relays)])
+	}
+	before, via := p.form()
+	p.detour.next = now + patience
+	p.endpoint = p.relay.addr
+	p.note(now, before, via, narrowPath)
+	p.planProbe(now)
+	return []deed{{kind: aim, to: p.relay.addr}, p.ask(now, false)}
+}
+
+// endDetour is to be called when a path that had a form died. After a relay that carried nothing the next detour waits.
+func (p *path) endDetour(now instant, form string) {
+	if p.detour.narrow && form == api.PathRelay {
+		p.detour.next = now + probeWaits[min(p.detour.vain, len(probeWaits)-1)]
+		p.detour.vain++
+	}
+	p.detour.narrow = false
 }
 
 // settle closes the relay some time after a direct path came back. Packets that were still on their way through the

@@ -1,6 +1,7 @@
 package mesh
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -15,7 +16,11 @@ const (
 	middleSize = 1280 // what IPv6 demands of every link
 	leastSize  = 1200
 	bulk       = 64 << 10 // bytes since the last probe that make a peer worth one
+	vainAfter  = 2        // searches in which nothing was answered, while small packets pass, make a path unfit
 )
+
+// narrowPath says why a path was left that lets small packets pass and swallows the others.
+var narrowPath = fmt.Sprintf("small packets pass, those of %d bytes do not", leastSize)
 
 // sizing is the search for the largest packet that gets through to a peer.
 type sizing struct {
@@ -28,6 +33,7 @@ type sizing struct {
 	packet  int            // what the last search found; 0: nothing yet
 	applied int            // what the tunnel was told
 	bytes   uint64         // received at the last search
+	vain    int            // searches in a row in which nothing was answered
 }
 
 type sizeProbe struct {
@@ -55,7 +61,7 @@ func (m *Mesh) probeSize(p *peer, now instant) {
 	s := &p.size
 	if p.path.phase == up && p.path.probe.until == 0 && p.path.endpoint != s.at {
 		s.restart()
-		s.at = p.path.endpoint
+		s.at, s.vain = p.path.endpoint, 0
 	}
 	if s.due(&p.path) > now || m.conn == nil {
 		if m.conn == nil && s.due(&p.path) <= now {
@@ -127,10 +133,14 @@ func (m *Mesh) conclude(p *peer, now instant) {
 	if best == 0 {
 		s.next = now + round
 		if p.path.misses == 0 {
-			m.notes.put("size "+p.member.Name, "packets of 1200 bytes do not get through to "+p.member.Name)
+			m.notes.put("size "+p.member.Name, fmt.Sprintf("packets of %d bytes do not get through to %s", leastSize, p.member.Name))
+			if s.vain++; s.vain >= vainAfter {
+				p.path.narrowed(now)
+			}
 		}
 		return
 	}
+	s.vain = 0
 	m.notes.drop("size " + p.member.Name)
 	s.packet = best
 	segment := best

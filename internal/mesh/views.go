@@ -93,7 +93,7 @@ func (m *Mesh) see(p *peer, s tunnel.PeerState, now, before instant) {
 // world returns what a path looks at.
 func (m *Mesh) world(p *peer) world {
 	w := world{endpoint: p.state.Endpoint, pace: m.pace(p)}
-	if p.path.phase != up || p.path.relayed() || p.path.probe.until != 0 || p.path.misses >= lostAfter-1 {
+	if p.path.phase != up || p.path.relayed() || p.path.probe.until != 0 || p.path.misses >= lostAfter-1 || p.path.detour.narrow {
 		w.direct = m.direct(p)
 		if p.path.active {
 			w.relays = m.relaysTo(p)
