@@ -35,8 +35,9 @@ type Cloud struct {
 	// delete a protected host.
 	Spreads, Protects bool
 
-	// Keeps says whose address outlives the machine.
-	Keeps []string
+	// Keeps says whose address outlives the machine. Included says that it is part of the machine's price all the same.
+	Keeps    []string
+	Included bool
 
 	// Swept are the types that a sweep finds by the deployment's id; Journalled are those that the provider does not list
 	// by label, so that only the journal of an apply knows them.
@@ -69,6 +70,14 @@ func Lookup(name string) (Cloud, bool) {
 func Verified(cloud string) bool {
 	c, ok := Lookup(cloud)
 	return ok && c.Verified
+}
+
+// Addresses is how many IPv4 addresses a machine of that role has that are billed beside it.
+func (c Cloud) Addresses(role string) int {
+	if c.Included || !slices.Contains(c.Keeps, role) {
+		return 0
+	}
+	return 1
 }
 
 var all = []string{RoleValidator, RoleSentry, RoleCosigner}
@@ -154,7 +163,8 @@ var clouds = []Cloud{
 			"debian-12": "Debian 12", "debian-13": "Debian 13",
 			"ubuntu-22.04": "Ubuntu 22.04", "ubuntu-24.04": "Ubuntu 24.04",
 		},
-		Spreads: true, Keeps: all, Verified: true,
+		// An OVHcloud instance in the external network has its address for nothing. A floating one elsewhere has not.
+		Spreads: true, Keeps: all, Included: true, Verified: true,
 		Journalled: []string{
 			"openstack_compute_instance_v2", "openstack_blockstorage_volume_v3", "openstack_networking_port_v2",
 			"openstack_networking_floatingip_v2", "openstack_networking_secgroup_v2", "openstack_networking_secgroup_rule_v2",
