@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -210,6 +211,7 @@ func TestJoin(t *testing.T) {
 	other := newGuest(t, n, "other")
 	other.takesPlace(t, n, g)
 	other.revoked(t, n)
+	other.leaves(t, n)
 	n.honest(t)
 }
 
@@ -307,6 +309,55 @@ func (g *guest) survives(t *testing.T, n *network) {
 		t.Errorf("after its agent was killed: %v", s)
 	}
 	g.syncs(t)
+	if s := ended(t, n.command("leave", "--host", g.folder)); s.code != 0 || !s.has("s3 of net has left", "take s3 out of pressenter.yaml") {
+		t.Errorf("leaving: %v", s)
+	}
+	if left := under(g.folder); len(left) > 0 {
+		t.Errorf("after it has left these go on: %v", left)
+	}
+	if s := ended(t, n.command("join", "--host", g.folder)); s.code != 0 || !s.has("this host is s3") {
+		t.Errorf("after it has left: %v", s)
+	}
+	g.syncs(t)
+}
+
+// leaves tells a host that was removed of that, which nobody in the mesh does, and ends it.
+func (g *guest) leaves(t *testing.T, n *network) {
+	t.Helper()
+	store, err := n.state().Rosters()
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := api.PublishRequest{Evidence: true}
+	for _, e := range store.Envelopes() {
+		req.Envelopes = append(req.Envelopes, roster.EncodeEnvelope(e))
+	}
+	c := api.Dial("s3", g.folder)
+	defer c.Close()
+	if _, err := c.Publish(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "node and mesh of the removed host to end", func() error {
+		if left := slices.DeleteFunc(under(g.folder), func(r running) bool { return r.kind() == agents }); len(left) > 0 {
+			return fmt.Errorf("these go on: %v", left)
+		}
+		return nil
+	})
+	eventually(t, "the host to say that it was removed", func() error {
+		if s := ended(t, n.command("join", "--host", g.folder)); s.code == 0 || !s.has("removed this host from the deployment, for ever") {
+			return errors.New(s.String())
+		}
+		return nil
+	})
+	if s := ended(t, n.command("leave", "--host", g.folder, "--delete-keys", "--yes")); s.code != 0 || !s.has("the operator has removed it already") {
+		t.Errorf("leaving: %v", s)
+	}
+	if left := under(g.folder); len(left) > 0 {
+		t.Errorf("after it has left these go on: %v", left)
+	}
+	if _, err := os.Stat(g.folder); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("its folder is there: %v", err)
+	}
 }
 
 // bringIn lets apply restart the nodes that should know the guest.

@@ -38,6 +38,8 @@ type verdict struct {
 	self   roster.Member
 	// sign: the node is pointed at the consensus key.
 	sign bool
+	// removed: for ever.
+	removed bool
 	// silent, with leave: a node that may hold the consensus key is not left running.
 	silent bool
 }
@@ -55,7 +57,7 @@ func decide(f facts) verdict {
 	case f.moved:
 		return verdict{wish: stop, reason: errCopy.Error()}
 	case f.host != nil && r != nil && r.Tombstoned(roster.Key(f.host.Enrolled.Identity)):
-		return verdict{wish: stop, reason: "removed from the deployment"}
+		return verdict{wish: stop, removed: true, reason: "removed from the deployment"}
 	case f.host != nil && r != nil && !member:
 		return verdict{wish: stop, reason: "not in the roster, or removed in one side of a fork"}
 	case f.intent.Stopped:

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/atomicfile"
@@ -49,6 +50,29 @@ func (f Folder) Newcomer() (*Newcomer, error) {
 // Close lets the agent have the folder.
 func (n *Newcomer) Close() error { return n.lock.Close() }
 
+// ErrRemoved is inside the error where the rosters have removed a host.
+var ErrRemoved = errors.New("was removed from deployment")
+
+// EnrolledItself says whether a host was enrolled by [Newcomer]: nobody keeps a backup for it, because it holds no
+// consensus key.
+func EnrolledItself(e api.EnrollRequest) bool { return e.BackupTo == "" }
+
+// Leave records that a person wants the host down, and ends whatever runs on it. Its keys stay.
+func (n *Newcomer) Leave(ctx context.Context, by string) error {
+	if err := writeJSON(n.folder.intent(), api.Intent{Stopped: true, By: by, Since: time.Now().UTC()}); err != nil {
+		return err
+	}
+	return StopInspected(ctx, n.folder)
+}
+
+// Return takes back what Leave recorded. The agent starts the node once it runs.
+func (n *Newcomer) Return(by string) error {
+	if !n.folder.loadIntent().Stopped {
+		return nil
+	}
+	return writeJSON(n.folder.intent(), api.Intent{By: by, Since: time.Now().UTC()})
+}
+
 // Membership is what the rosters that are stored here say of this host; false where there are none. It is an error that
 // they removed it: its keys cannot come back.
 func (n *Newcomer) Membership() (roster.Member, bool, error) {
@@ -59,7 +83,7 @@ func (n *Newcomer) Membership() (roster.Member, bool, error) {
 	}
 	identity := roster.Key(h.Enrolled.Identity)
 	if r.Tombstoned(identity) {
-		return roster.Member{}, false, fmt.Errorf("host %q was removed from deployment %q, and its keys cannot come back: take another folder", h.Enrollment.Name, r.Deployment)
+		return roster.Member{}, false, fmt.Errorf("host %q %w %q, and its keys cannot come back: take another folder", h.Enrollment.Name, ErrRemoved, r.Deployment)
 	}
 	m, member := r.MemberByIdentity(identity)
 	return m, member, nil

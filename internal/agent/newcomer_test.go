@@ -128,3 +128,32 @@ func TestNewcomerStores(t *testing.T) {
 		t.Errorf("removed: %v", err)
 	}
 }
+
+// Who leaves stays down until somebody says otherwise, with the keys that it has.
+func TestNewcomerLeaves(t *testing.T) {
+	n, r := newNewcomer(t)
+	r.BackupTo = ""
+	keys, err := n.Enroll(t.Context(), r)
+	must(t, err)
+	if e, enrolled, err := n.folder.Enrollment(); err != nil || !enrolled || !EnrolledItself(e) {
+		t.Errorf("it enrolled itself: %+v, %v, %v", e, enrolled, err)
+	}
+	must(t, n.Return("me")) // there is nothing to take back
+	for range 2 {
+		must(t, n.Leave(t.Context(), "me"))
+		if i := n.folder.loadIntent(); !i.Stopped || i.By != "me" {
+			t.Errorf("left: %+v", i)
+		}
+	}
+	must(t, n.Return("you"))
+	if i := n.folder.loadIntent(); i.Stopped || i.By != "you" {
+		t.Errorf("back: %+v", i)
+	}
+	if again, err := n.folder.loadIdentity(); err != nil || !again.Equal(keys.Identity) {
+		t.Errorf("its key is another one: %v", err)
+	}
+	r.BackupTo = "age1"
+	if EnrolledItself(r) {
+		t.Error("one whose key is backed up enrolled itself")
+	}
+}

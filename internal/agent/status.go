@@ -60,6 +60,14 @@ func (k *keeper) status(ctx context.Context) api.HostStatus {
 			Next: "Mend the cause; the agent goes on by itself.",
 		})
 	}
+	if v.removed {
+		s.Findings = append(s.Findings, health.Finding{
+			Code: "removed", Severity: health.Critical,
+			Message: "The operator removed this host from the deployment, for ever: its node and its mesh are stopped.",
+			Next:    "Nothing brings its keys back. A host that had joined can leave: 'pressenter leave --delete-keys'.",
+		})
+	}
+	s.Findings = append(s.Findings, cutOff(mesh, time.Now())...)
 	if h != nil {
 		s.Name, s.Deployment, s.Role, s.Listen = h.Enrollment.Name, h.Enrollment.Deployment, h.Enrollment.Role, h.Enrollment.Listen
 		s.Enrolled = &h.Enrolled
@@ -139,6 +147,36 @@ func StopMesh(ctx context.Context, f Folder) error { return (&children{folder: f
 
 // AgentOf is the running agent of a host's folder.
 func AgentOf(f Folder) (process.Identity, bool) { return holder(f.lock()) }
+
+// cutOffAfter is how long no member may answer before a host says that it may be cut off: longer than a restart of all of
+// them.
+const cutOffAfter = 10 * time.Minute
+
+// cutOff says that no other member has answered for long. Nobody tells a host that it was removed: who removed it does
+// not talk to it any more.
+func cutOff(mesh *api.MeshStatus, now time.Time) []health.Finding {
+	if mesh == nil || len(mesh.Peers) == 0 {
+		return nil
+	}
+	since := mesh.Since
+	for _, p := range mesh.Peers {
+		if p.Path != api.PathDown {
+			return nil
+		}
+		if p.Since.After(since) {
+			since = p.Since
+		}
+	}
+	if now.Sub(since) < cutOffAfter {
+		return nil
+	}
+	return []health.Finding{{
+		Code: "mesh-cut-off", Severity: health.Warning, Since: since,
+		Message: fmt.Sprintf("No other member of the mesh has answered since %s: this host is off the network, or it was removed from the deployment.",
+			since.UTC().Format(time.RFC3339)),
+		Next: "See whether the network is up; if it is, ask the operator. 'pressenter leave' ends what a host does that had joined.",
+	}}
+}
 
 // askNode adds what the node itself answers.
 func askNode(ctx context.Context, rpc string, n *api.NodeStatus) {

@@ -163,7 +163,7 @@ func newRoot() *cobra.Command {
 	root.AddCommand(
 		newUpCmd(g), newInitCmd(g), newPlanCmd(g), newApplyCmd(g), newStatusCmd(g), newLogsCmd(g), newConfigCmd(),
 		newStopCmd(g), newStartCmd(g), newHoldCmd(g), newDestroyCmd(g), newKeyCmd(g), newDoctorCmd(g), newMeshCmd(g),
-		newInviteCmd(g), newJoinCmd(), newPeersCmd(g),
+		newInviteCmd(g), newJoinCmd(), newLeaveCmd(), newPeersCmd(g),
 
 		newAgentCmd(), newNodeCmd(),
 	)

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/pressenter/pressenter/internal/agent"
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/invite"
 	"github.com/pressenter/pressenter/internal/local"
 	"github.com/pressenter/pressenter/internal/process"
@@ -114,17 +116,41 @@ func (j *joining) run(ctx context.Context) error {
 	j.host, err = agent.Folder(dir).Newcomer()
 	var held *process.Held
 	if errors.As(err, &held) && held.Holder.Name == agent.LockName {
-		fmt.Fprintf(j.c.OutOrStdout(), "this host has joined: its agent runs in %s\n", dir)
-		return nil
+		return j.report(ctx)
 	}
 	if err != nil {
 		return err
 	}
 	err = j.become(ctx)
+	if err == nil {
+		err = j.host.Return(who()) // from having left
+	}
 	if err = errors.Join(err, j.host.Close()); err != nil {
 		return err
 	}
 	return j.start(ctx)
+}
+
+// report says how a host is that has joined.
+func (j *joining) report(ctx context.Context) error {
+	c := api.Dial(filepath.Base(j.folder), j.folder)
+	defer c.Close()
+	st, err := c.Status(ctx)
+	if err != nil {
+		return hint(err, "look at %s", filepath.Join(j.folder, "agent.log"))
+	}
+	out := j.c.OutOrStdout()
+	fmt.Fprintf(out, "this host has joined: it is %s of %s, and its agent runs in %s\n", st.Name, st.Deployment, j.folder)
+	fmt.Fprintf(out, "node: %s\n", cmp.Or(st.Reason, fmt.Sprintf("%s, height %d, %d peers", st.Node.Phase, st.Node.Height, len(st.Node.Peers))))
+	for i := range st.Findings {
+		st.Findings[i].Subject = cmp.Or(st.Findings[i].Subject, st.Name)
+	}
+	health.Sort(st.Findings)
+	printFindings(out, st.Findings, styleFor(out))
+	if health.Worst(st.Findings) == health.Critical {
+		return errCritical
+	}
+	return nil
 }
 
 // become makes the host a member, unless it is one.
@@ -224,6 +250,7 @@ func (j *joining) start(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(j.c.OutOrStdout(), "this host is %s, and its agent runs. Its node starts once the others have told it that its roster is the newest, and syncs\n"+
-		"then; see %s, mesh.log and node.log beside it. After a reboot: pressenter join --host %s\n", j.name, filepath.Join(j.folder, "agent.log"), j.folder)
+		"then; see %s, mesh.log and node.log beside it. How it is, and after a reboot: pressenter join --host %[3]s\n"+
+		"to end it: pressenter leave --host %[3]s\n", j.name, filepath.Join(j.folder, "agent.log"), j.folder)
 	return nil
 }
