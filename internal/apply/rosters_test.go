@@ -32,7 +32,9 @@ type fakeAgent struct {
 	onAsk   func(int)
 	locked  int
 	closed  bool
-	intent  api.Intent // the last that it was told
+	stop    func()
+	more    func(*fakeAgent, *http.Request) (any, error) // what else it answers
+	intent  api.Intent                                   // the last that it was told
 }
 
 // says changes the build that the agent is of.
@@ -53,13 +55,14 @@ func startAgent(t *testing.T, h deployment.Host) *fakeAgent {
 	s := &http.Server{Handler: a}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.Serve(l) }()
-	t.Cleanup(func() {
+	a.stop = sync.OnceFunc(func() {
 		a.mu.Lock() // who gave up asking does not wait for what is still written
 		defer a.mu.Unlock()
 		a.closed = true
 		_ = s.Close()
 		<-done
 	})
+	t.Cleanup(a.stop)
 	return a
 }
 
@@ -72,6 +75,9 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	answer := func(v any) { _ = json.NewEncoder(w).Encode(v) }
 	switch r.Method + " " + r.URL.Path {
 	case "GET " + api.PathStatus:
+		if a.more != nil {
+			a.obeys()
+		}
 		if a.asked++; a.onAsk != nil {
 			a.onAsk(a.asked)
 		}
@@ -106,6 +112,7 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			answer(api.Problem{Code: "conflict", Error: err.Error()})
 			return
 		}
+		a.status.Roster.Learned = a.status.Roster.Learned || req.Newest
 		answer(api.RosterStatus{})
 	case "POST " + api.PathLock:
 		a.locked++
@@ -118,7 +125,16 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.status.Intent = a.intent
 		answer(a.intent)
 	default:
-		w.WriteHeader(http.StatusNotFound)
+		if a.more == nil {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		v, err := a.more(a, r)
+		if err != nil {
+			w.WriteHeader(http.StatusConflict)
+			v = api.Problem{Code: "conflict", Error: err.Error()}
+		}
+		answer(v)
 	}
 }
 
