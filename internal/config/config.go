@@ -53,13 +53,13 @@ func (c Chain) BuiltIn() bool { return c.Name == ChainPractice }
 // Validator is the node that signs.
 type Validator struct {
 	Count int
+	Machine
 }
 
 // Sentry is a node that stands between the world and the validator.
 type Sentry struct {
-	Name string
-	// Provider is empty for the deployment's own, or ProviderInvite.
-	Provider string
+	Name    string
+	Machine // its Provider may be ProviderInvite
 	// Relay: it relays the mesh's packets for members whose UDP is blocked, on a TCP port of its own.
 	Relay bool
 	// PrivatePeers are nodes of other operators, id@host:port, that it keeps a link to and tells nobody about.
@@ -144,5 +144,13 @@ func parse(w *walk, src []byte) Deployment {
 			return Deployment{}
 		}
 	}
-	return block(Practice(""), deploymentKeys).read(w, "", root)
+	d := block(Practice(""), deploymentKeys).read(w, "", root)
+	if len(w.problems) == 0 { // else what is missing may only be misspelt
+		w.machines(d, root)
+	}
+	d.Validator.Machine = d.plainly(d.Validator.Machine)
+	for i, sentry := range d.Sentries {
+		d.Sentries[i].Machine = d.plainly(sentry.Machine)
+	}
+	return d
 }

@@ -244,10 +244,17 @@ func deployments() *rapid.Generator[Deployment] {
 	return rapid.Custom(func(t *rapid.T) Deployment {
 		d := Practice(label.Draw(t, "name"))
 		d.Sentries = nil
+		brought := rapid.Bool().Draw(t, "brought")
+		if brought {
+			d.Provider, d.Validator.Address = ProviderSSH, "root@validator.example.org:2222"
+		}
 		for _, s := range rapid.SliceOfNDistinct(host, 1, 50, rapid.ID).Draw(t, "sentries") {
 			sentry := Sentry{Name: s, Relay: rapid.Bool().Draw(t, "relay")}
 			if len(d.Sentries) > 0 && !sentry.Relay && rapid.Bool().Draw(t, "invited") {
 				sentry.Provider = ProviderInvite
+			} else if brought {
+				sentry.Address = fmt.Sprintf("admin@[2001:db8::%x]", len(d.Sentries))
+				sentry.Public = rapid.SampledFrom([]string{"", "192.0.2.7", "a.example.org", "2001:db8::1"}).Draw(t, "public")
 			}
 			for _, id := range rapid.SliceOfNDistinct(rapid.StringMatching(`[0-9a-f]{40}`), 0, 3, rapid.ID).Draw(t, "peers") {
 				sentry.PrivatePeers = append(sentry.PrivatePeers, id+"@"+rapid.SampledFrom([]string{"192.0.2.1:26656", "a.example.org:1", "[2001:db8::1]:65535"}).Draw(t, "at"))

@@ -26,7 +26,7 @@ var deploymentKeys = []key[Deployment]{
 		func(d *Deployment) *string { return &d.Name }).must(),
 	field("chain", "The network to validate: practice (built in), or a private practice network run by another daemon.", chainRule(),
 		func(d *Deployment) *Chain { return &d.Chain }).must(),
-	field("provider", "Who supplies the hosts: local is this computer.", one(ProviderLocal, otherProvider),
+	field("provider", "Who supplies the hosts: local is this computer, ssh are servers that are there already.", providerRule(otherProvider, ProviderLocal, ProviderSSH),
 		func(d *Deployment) *string { return &d.Provider }).must(),
 	field("validator", "The node that signs.", block(Practice("").Validator, validatorKeys),
 		func(d *Deployment) *Validator { return &d.Validator }),
@@ -43,8 +43,8 @@ var deploymentKeys = []key[Deployment]{
 	later[Deployment]("signer", "the validator signs with its own key"),
 	later[Deployment]("notify", "see 'pressenter status'"),
 	later[Deployment]("sidecars", "each host runs its node only"),
-	later[Deployment]("region", "the hosts are on one computer"),
-	later[Deployment]("size", "the hosts are on one computer"),
+	later[Deployment]("region", "hosts are not bought in this version"),
+	later[Deployment]("size", "hosts are not bought in this version"),
 }
 
 var chainKeys = []key[Chain]{
@@ -70,24 +70,30 @@ var chainKeys = []key[Chain]{
 var validatorKeys = []key[Validator]{
 	field("count", "How many nodes sign.", whole(1, 1, otherCount), func(v *Validator) *int { return &v.Count }).
 		defaultsTo(Practice("").Validator.Count),
-	later[Validator]("provider", "the hosts are on one computer"),
-	later[Validator]("region", "the hosts are on one computer"),
-	later[Validator]("size", "the hosts are on one computer"),
+	field("provider", "Who supplies its host; the deployment's provider where nothing is said.",
+		providerRule(otherProvider, ProviderLocal, ProviderSSH), func(v *Validator) *string { return &v.Provider }),
+	addressKey(func(v *Validator) *string { return &v.Address }),
+	later[Validator]("region", "hosts are not bought in this version"),
+	later[Validator]("size", "hosts are not bought in this version"),
 	later[Validator]("sidecars", "each host runs its node only"),
 }
 
 var sentryKeys = []key[Sentry]{
 	field("name", "Name of the sentry and of its host.", except(nameRule, ValidatorHost, "world", "operator"),
 		func(s *Sentry) *string { return &s.Name }).must(),
-	field("provider", "Who supplies its host: local is this computer; invite is a host that enrols itself with a code of 'pressenter invite'.",
-		sentryProvider(), func(s *Sentry) *string { return &s.Provider }).defaultsTo(ProviderLocal),
+	field("provider", "Who supplies its host, the deployment's provider where nothing is said; invite is a host that enrols itself with a code of 'pressenter invite'.",
+		providerRule(otherSentryProvider, ProviderLocal, ProviderSSH, ProviderInvite), func(s *Sentry) *string { return &s.Provider }),
+	addressKey(func(s *Sentry) *string { return &s.Address }),
+	field("public", "Where the world reaches a host with provider ssh, a name or an IP address, if not at the host of its address.",
+		pattern(`^([a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?|[0-9a-fA-F:]*:[0-9a-fA-F:.]+)$`, 253, "a name or an IP address, without port"),
+		func(s *Sentry) *string { return &s.Public }),
 	field("relay", "Whether it relays the mesh's packets, which it cannot read, for members whose UDP is blocked; it opens one more TCP port.",
 		yes(), func(s *Sentry) *bool { return &s.Relay }).defaultsTo(false),
 	field("private_peers", "Nodes of other operators, id@host:port, that it keeps a link to and tells nobody about.",
 		distinct(many(peerRule(), 0, 16, "")),
 		func(s *Sentry) *[]string { return &s.PrivatePeers }),
-	later[Sentry]("region", "the hosts are on one computer"),
-	later[Sentry]("size", "the hosts are on one computer"),
+	later[Sentry]("region", "hosts are not bought in this version"),
+	later[Sentry]("size", "hosts are not bought in this version"),
 	later[Sentry]("sidecars", "each host runs its node only"),
 }
 
@@ -162,7 +168,7 @@ func sentriesRule() rule[[]Sentry] {
 	r.read = func(w *walk, path string, n node) []Sentry {
 		ss := read(w, path, n)
 		if len(ss) > 0 && !slices.ContainsFunc(ss, func(s Sentry) bool { return !s.Invited() }) {
-			w.report(n.at, path, "all are invited: until one has joined the validator would be cut off", "add a sentry of provider local")
+			w.report(n.at, path, "all are invited: until one has joined the validator would be cut off", "add one that is not")
 		}
 		return ss
 	}
@@ -185,19 +191,13 @@ func sentryRule() rule[Sentry] {
 	return r
 }
 
-// sentryProvider is empty where nothing but the default is said.
-func sentryProvider() rule[string] {
-	return rule[string]{schema: schema{"enum": []string{ProviderLocal, ProviderInvite}}, read: func(w *walk, path string, n node) string {
-		switch {
-		case n.kind != text:
+// providerRule is one of the providers that this version has.
+func providerRule(other func(got string) (message, suggestion string), known ...string) rule[string] {
+	return rule[string]{schema: schema{"enum": known}, read: func(w *walk, path string, n node) string {
+		if n.kind != text {
 			w.expected(path, n, text, "")
-		case n.text == ProviderLocal:
-			return ""
-		case n.text != ProviderInvite:
-			message, suggestion := otherProvider(n.text)
-			if _, ok := nearest(n.text, []string{ProviderInvite}); ok {
-				suggestion = fmt.Sprintf("did you mean %q?", ProviderInvite)
-			}
+		} else if !slices.Contains(known, n.text) {
+			message, suggestion := other(n.text)
 			w.report(n.at, path, message, suggestion)
 		}
 		return n.text
@@ -251,23 +251,32 @@ func otherVersion(got string) (string, string) {
 }
 
 // laterProviders are designed and not implemented.
-var laterProviders = []string{"ssh", "hetzner", "digitalocean", "vultr", "openstack", "exoscale", "aws", "gcp"}
+var laterProviders = []string{"hetzner", "digitalocean", "vultr", "openstack", "exoscale", "aws", "gcp"}
 
 func otherProvider(got string) (string, string) {
+	now := []string{ProviderLocal, ProviderSSH}
+	use := fmt.Sprintf("use provider: %s, or %s", ProviderLocal, ProviderSSH)
 	if slices.Contains(laterProviders, got) {
-		return fmt.Sprintf("provider %q is not implemented in this version", got), "use provider: " + ProviderLocal
+		return fmt.Sprintf("provider %q is not implemented in this version", got), use
 	}
 	if got == ProviderInvite {
-		return fmt.Sprintf("provider %q is of single sentries", got), "use provider: " + ProviderLocal
+		return fmt.Sprintf("provider %q is of single sentries", got), use
 	}
-	suggestion := "use provider: " + ProviderLocal
-	if like, ok := nearest(got, append([]string{ProviderLocal}, laterProviders...)); ok {
-		suggestion = fmt.Sprintf("did you mean %q?", like)
-		if like != ProviderLocal {
-			suggestion += " This version does not implement it"
+	if like, ok := nearest(got, append(now, laterProviders...)); ok {
+		use = fmt.Sprintf("did you mean %q?", like)
+		if slices.Contains(laterProviders, like) {
+			use += " This version does not implement it"
 		}
 	}
-	return "unknown provider " + quote(got), suggestion
+	return "unknown provider " + quote(got), use
+}
+
+// otherSentryProvider: a sentry can also be invited.
+func otherSentryProvider(got string) (string, string) {
+	if _, ok := nearest(got, []string{ProviderInvite}); ok {
+		return "unknown provider " + quote(got), fmt.Sprintf("did you mean %q?", ProviderInvite)
+	}
+	return otherProvider(got)
 }
 
 func otherCount(got string) (string, string) {

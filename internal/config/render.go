@@ -17,10 +17,11 @@ func Render(d Deployment) ([]byte, error) {
 	b.WriteString("# A validator behind its sentries. 'pressenter config schema' prints every key.\n")
 	fmt.Fprintf(&b, "apiVersion: %s\nkind: %s\nname: %s\n", scalar(d.APIVersion), scalar(d.Kind), scalar(d.Name))
 	renderChain(&b, d.Chain)
-	fmt.Fprintf(&b, "\n# Who supplies the hosts: local is this computer.\nprovider: %s\n", scalar(d.Provider))
+	fmt.Fprintf(&b, "\n# Who supplies the hosts: local is this computer, ssh are servers that are there already.\nprovider: %s\n", scalar(d.Provider))
 	defaults := Practice("")
 	if d.Validator != defaults.Validator {
-		fmt.Fprintf(&b, "\nvalidator: {count: %d}\n", d.Validator.Count)
+		fmt.Fprintf(&b, "\nvalidator:\n  count: %d\n", d.Validator.Count)
+		renderMachine(&b, "  ", d.Validator.Machine)
 	}
 	renderSentries(&b, d.Sentries)
 	if d.Mesh != defaults.Mesh {
@@ -65,14 +66,12 @@ func renderSentries(b *bytes.Buffer, sentries []Sentry) {
 	}
 	b.WriteString("sentries:\n")
 	for _, s := range sentries {
-		if s.Provider == "" && !s.Relay && len(s.PrivatePeers) == 0 {
+		if s.Machine == (Machine{}) && !s.Relay && len(s.PrivatePeers) == 0 {
 			fmt.Fprintf(b, "  - {name: %s}\n", scalar(s.Name))
 			continue
 		}
 		fmt.Fprintf(b, "  - name: %s\n", scalar(s.Name))
-		if s.Provider != "" {
-			fmt.Fprintf(b, "    provider: %s\n", scalar(s.Provider))
-		}
+		renderMachine(b, "    ", s.Machine)
 		if s.Relay {
 			b.WriteString("    relay: true\n")
 		}
@@ -81,6 +80,14 @@ func renderSentries(b *bytes.Buffer, sentries []Sentry) {
 		}
 		for _, p := range s.PrivatePeers {
 			fmt.Fprintf(b, "      - %s\n", scalar(p))
+		}
+	}
+}
+
+func renderMachine(b *bytes.Buffer, indent string, m Machine) {
+	for _, line := range []struct{ key, value string }{{"provider", m.Provider}, {"address", m.Address}, {"public", m.Public}} {
+		if line.value != "" {
+			fmt.Fprintf(b, "%s%s: %s\n", indent, line.key, scalar(line.value))
 		}
 	}
 }
