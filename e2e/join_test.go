@@ -164,7 +164,7 @@ func TestJoin(t *testing.T) {
 	g := newGuest(t, n, "host")
 	n.guard(t)
 	n.edit(t, func(d *config.Deployment) {
-		d.Sentries = append(d.Sentries, config.Sentry{Name: "s3", Provider: config.ProviderInvite})
+		d.Sentries = append(d.Sentries, config.Sentry{Name: "s3", Machine: config.Machine{Provider: config.ProviderInvite}})
 	})
 	if s := n.does(t, "plan"); !s.has("no changes", "s3 waits to be invited: run 'pressenter invite s3'") {
 		t.Errorf("the plan does not say that somebody is to come:\n%v", s)

@@ -222,6 +222,9 @@ func (k *keeper) look() (facts, error) {
 	if f.moved, err = k.Folder.moved(f.host); err != nil {
 		return f, err
 	}
+	if f.ssh, err = k.Folder.sshPorts(); err != nil {
+		return f, err
+	}
 	f.genesis, err = k.genesisHash()
 	return f, err
 }

@@ -17,7 +17,8 @@ type facts struct {
 	learned bool // told since start that the roster is the newest
 	intent  api.Intent
 	signing signing.Status
-	up      bool // supervisor or daemon runs
+	up      bool     // supervisor or daemon runs
+	ssh     []uint16 // TCP ports of a machine at which its keeper reaches it
 }
 
 // wish is what should become of the node.

@@ -101,6 +101,27 @@ func (f Folder) loadIntent() api.Intent {
 	return i.Intent
 }
 
+// Machine is what the set-up of a machine noted for its agent.
+type Machine struct {
+	// SSH are the TCP ports at which whoever keeps the machine reaches it.
+	SSH []uint16 `json:"ssh"`
+}
+
+// NoteMachine keeps what the set-up of a machine found.
+func (f Folder) NoteMachine(m Machine) error {
+	if err := os.MkdirAll(f.path("agent"), 0o700); err != nil {
+		return err
+	}
+	return writeJSON(f.path("agent", "machine.json"), m)
+}
+
+// sshPorts are none on a host that was not set up as a machine.
+func (f Folder) sshPorts() ([]uint16, error) {
+	var m Machine
+	err := readJSON(f.path("agent", "machine.json"), &m)
+	return m.SSH, ignoreMissing(err)
+}
+
 // loadIdentity returns the host's identity key, born at first use.
 func (f Folder) loadIdentity() (ed25519.PrivateKey, error) {
 	b, err := os.ReadFile(f.identity())

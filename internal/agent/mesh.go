@@ -44,6 +44,8 @@ func meshWanted(f facts) (meshrun.Spec, bool) {
 	}
 	if !local.Forwards {
 		s.Interface = "pressenter"
+		// Without the port of SSH the filter would shut out whoever keeps the host.
+		s.Underlay, s.Open = listen.Machine && len(f.ssh) > 0, f.ssh
 		return s, true
 	}
 	s.Backend = "netstack" // hosts that share a computer have no network of their own

@@ -67,6 +67,8 @@ type Listen struct {
 	Mesh string `json:"mesh,omitempty"`
 	// Relay is where the host relays, TCP; empty: it does not.
 	Relay string `json:"relay,omitempty"`
+	// Machine: the host is a server of its own. The mesh is a network device of it, and its other devices are filtered.
+	Machine bool `json:"machine,omitempty"`
 }
 
 // Enrolled is the public half of what was born on a host.

@@ -37,11 +37,9 @@ func (s *Session) publishTarget(ctx context.Context, side *sideState, want *depl
 		return err
 	}
 	chain.GenesisSHA256 = genesis
-	var peers []string
-	if side == s.own {
-		if peers, err = s.worldPeers(ctx); err != nil {
-			return err
-		}
+	peers, err := s.peersOf(ctx, side)
+	if err != nil {
+		return err
 	}
 	for range maxGenerations {
 		head := side.rosters.State().Head
@@ -112,21 +110,22 @@ func (s *Session) genesisHash() (roster.Hash, error) {
 	return roster.ParseHash(sum)
 }
 
-// worldPeers are the world's validators as our sentries dial them.
-func (s *Session) worldPeers(ctx context.Context) ([]string, error) {
-	enrolled, err := s.enrolledOf(ctx, s.world)
+// peersOf are the nodes of the other side that the nodes of a side dial.
+func (s *Session) peersOf(ctx context.Context, side *sideState) ([]string, error) {
+	other, peers := s.world, plan.OwnPeers
+	if side == s.world {
+		other, peers = s.own, plan.WorldPeers
+	}
+	enrolled, err := s.enrolledOf(ctx, other)
 	if err != nil {
 		return nil, err
 	}
-	var out []string
-	for _, h := range s.want.World.Hosts {
-		e, ok := enrolled[h.Name]
-		if !ok {
+	for _, h := range s.wanted(other).Hosts {
+		if _, ok := enrolled[h.Name]; !ok {
 			return nil, fmt.Errorf("host %q is not enrolled yet", h.Name)
 		}
-		out = append(out, e.NodeID+"@"+h.Listen.P2P)
 	}
-	return out, nil
+	return peers(s.want, enrolled), nil
 }
 
 // publish signs a generation and brings it to every host. A host where somebody else was first refuses, and then

@@ -89,13 +89,25 @@ type Daemon struct {
 type Host struct {
 	Name   string      `json:"name"`
 	Role   roster.Role `json:"role"`
-	Folder string      `json:"folder"` // of a local host; absolute in memory, relative to the deployment on disk
-	Listen api.Listen  `json:"listen"`
+	// Folder is where all of the host is. Of one on this computer it is absolute in memory and relative to the deployment on
+	// disk; of a machine it is there.
+	Folder string     `json:"folder"`
+	Listen api.Listen `json:"listen"`
+	// Address is how a machine is reached over SSH, user@host:port or a name of ~/.ssh/config; empty: the host is on this
+	// computer. Public is where the world reaches it, without port.
+	Address string `json:"address,omitempty"`
+	Public  string `json:"public,omitempty"`
 	// PrivatePeers are other operators' nodes, id@host:port, of a sentry.
 	PrivatePeers []string `json:"private_peers,omitempty"`
 	// Removing marks a host that has left the roster and is not yet destroyed.
 	Removing bool `json:"removing,omitempty"`
 }
+
+// OnMachine reports whether the host is a server of its own, and not a folder on this computer.
+func (h Host) OnMachine() bool { return h.Address != "" }
+
+// MachineFolder is where all of a host is on a machine.
+const MachineFolder = "/var/lib/pressenter"
 
 // Host returns the host of that name.
 func (i Inventory) Host(name string) (Host, bool) {

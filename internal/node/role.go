@@ -33,6 +33,8 @@ const (
 type Local struct {
 	P2P string // host:port to listen on for peers
 	RPC string // host:port to listen on for questions
+	// Machine: the host is a server of its own.
+	Machine bool
 	// Forwards: peers are reached through loopback ports that lead into the mesh, not at their mesh addresses.
 	Forwards bool
 	// KeyFile and StateFile are the consensus key and its sign state, relative to the home; empty where the node
@@ -42,7 +44,7 @@ type Local struct {
 
 // LocalOf is what a host that listens like this renders with. Hosts that share a computer have a mesh in user space.
 func LocalOf(l api.Listen) Local {
-	return Local{P2P: l.P2P, RPC: l.RPC, Forwards: loopback(l.P2P)}
+	return Local{P2P: l.P2P, RPC: l.RPC, Machine: l.Machine, Forwards: !l.Machine && loopback(l.P2P)}
 }
 
 // Files are the settings of the two files that every daemon has.
@@ -77,7 +79,7 @@ func Settings(r *roster.Roster, self roster.Member, local Local) (Files, error) 
 	default:
 		return Files{}, fmt.Errorf("render %q: role %q is not known", self.Name, self.Role)
 	}
-	comet := p.settings(local.P2P, loopback(local.P2P))
+	comet := p.settings(local.P2P, loopback(local.P2P) && !local.Machine)
 	comet = append(comet, rpc(local.RPC)...)
 	comet = append(comet, consensus(r.Chain, self.Role, local)...)
 	return Files{Comet: comet, App: app(r.Chain, self.Role)}, nil
@@ -156,6 +158,9 @@ func Dials(r *roster.Roster, self roster.Member, local Local) []Peer {
 			out = append(out, outside("private peer", p))
 		}
 	}
+	if self.Role == roster.RoleGenesisValidator {
+		out = append(out, shared(r, self)...)
+	}
 	for _, m := range r.Members {
 		dial := false
 		switch {
@@ -167,6 +172,24 @@ func Dials(r *roster.Roster, self roster.Member, local Local) []Peer {
 		}
 		if dial {
 			out = append(out, Peer{Name: m.Name, NodeID: m.NodeID, Address: Address(r, self, m, local)})
+		}
+	}
+	return out
+}
+
+// shared are those of the roster's peers that a genesis validator dials: each peer is one validator's. All of them are at
+// one address, of which CometBFT takes one link only.
+func shared(r *roster.Roster, self roster.Member) []Peer {
+	var names []string
+	for _, m := range r.Members {
+		if m.Role == self.Role {
+			names = append(names, m.Name)
+		}
+	}
+	var out []Peer
+	for i, p := range r.Peers {
+		if names[i%len(names)] == self.Name {
+			out = append(out, outside("sentry", p))
 		}
 	}
 	return out

@@ -79,8 +79,8 @@ func Make(want Want, have Observed) (Plan, error) {
 	}
 	b := builder{want: want, have: have}
 	sides := []side{
-		{want.World, have.World, nil},
-		{want.Own, have.Own, worldPeers(want, have)},
+		{want.World, have.World, WorldPeers(want, have.Own.enrolled())},
+		{want.Own, have.Own, OwnPeers(want, have.World.enrolled())},
 	}
 	for i := range sides {
 		b.clearAway(&sides[i])
@@ -416,16 +416,36 @@ func signer(o ObservedHost) ed25519.PublicKey {
 	return key
 }
 
-// worldPeers are the practice network's other validators as the sentries dial them.
-func worldPeers(want Want, have Observed) []string {
-	enrolled := have.World.enrolled()
+// OwnPeers are the practice network's other validators as our sentries dial them, id@host:port. Machines dial none: the
+// others are on the operator's computer, which they cannot reach.
+func OwnPeers(want Want, world map[string]api.Enrolled) []string {
+	if want.OnMachines() {
+		return nil
+	}
+	return peers(want.World.Hosts, world)
+}
+
+// WorldPeers are our sentries as the practice network's other validators dial them, where it has to be that way round.
+func WorldPeers(want Want, own map[string]api.Enrolled) []string {
+	if !want.OnMachines() {
+		return nil
+	}
+	return peers(want.Own.Hosts, own)
+}
+
+// peers are those hosts that have a public endpoint. One that is not enrolled yet stands there without its node id.
+func peers(hosts []deployment.Host, enrolled map[string]api.Enrolled) []string {
 	var out []string
-	for _, h := range want.World.Hosts {
+	for _, h := range hosts {
+		at := Endpoint(h)
+		if at == "" {
+			continue
+		}
 		id := unreadyNodeID
 		if e, ok := enrolled[h.Name]; ok {
 			id = e.NodeID
 		}
-		out = append(out, id+"@"+h.Listen.P2P)
+		out = append(out, id+"@"+at)
 	}
 	return out
 }

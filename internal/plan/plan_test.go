@@ -251,7 +251,7 @@ func (m *machine) configure(t *rapid.T) {
 		c.Sentries = append(c.Sentries, config.Sentry{Name: n})
 	}
 	if rapid.Bool().Draw(t, "guest") {
-		c.Sentries = append(c.Sentries, config.Sentry{Name: guest, Provider: config.ProviderInvite})
+		c.Sentries = append(c.Sentries, config.Sentry{Name: guest, Machine: config.Machine{Provider: config.ProviderInvite}})
 	}
 	m.s.config = c
 }

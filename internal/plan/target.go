@@ -95,7 +95,7 @@ func put(r *roster.Roster, h deployment.Host, e api.Enrolled) {
 		return
 	}
 	m.Mesh.Key, m.Mesh.Next = rotated(m.Mesh, e)
-	m.Mesh.TLS, m.Mesh.Endpoint, m.Mesh.Relay = roster.Key(e.MeshTLS), meshEndpoint(h), h.Listen.Relay
+	m.Mesh.TLS, m.Mesh.Endpoint, m.Mesh.Relay = roster.Key(e.MeshTLS), reached(h, h.Listen.Mesh), reached(h, h.Listen.Relay)
 }
 
 // rotated is a member's mesh key and the other one with which it may shake hands. A change takes three generations: the
@@ -125,14 +125,6 @@ func rotated(was roster.Mesh, e api.Enrolled) (key, other roster.Key) {
 	default:
 		return was.Key, next
 	}
-}
-
-// meshEndpoint is where members reach a host's tunnel; empty for a host that dials out only.
-func meshEndpoint(h deployment.Host) string {
-	if h.Role == roster.RoleValidator {
-		return ""
-	}
-	return h.Listen.Mesh
 }
 
 // assign names the holder of the consensus key where nobody holds it and the generation before already said so: a

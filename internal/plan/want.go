@@ -4,6 +4,7 @@ package plan
 
 import (
 	"fmt"
+	"net"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/node"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/tunnel"
 )
@@ -29,6 +31,11 @@ type Want struct {
 	Build string
 }
 
+// OnMachines reports whether the deployment's own hosts are servers.
+func (w Want) OnMachines() bool {
+	return slices.ContainsFunc(w.Own.Hosts, deployment.Host.OnMachine)
+}
+
 // Facts is what Resolve must be told, because it is of this computer and not of the config.
 type Facts struct {
 	Dir    deployment.Dir
@@ -37,6 +44,8 @@ type Facts struct {
 	Daemon deployment.Daemon // the program that was found
 	// Ports hands out addresses for hosts that have none yet.
 	Ports func() (string, error)
+	// PublicOf is where an SSH destination leads, a name or an address without port: ~/.ssh/config may say so.
+	PublicOf func(address string) (string, error)
 }
 
 // WorldName is the name of the deployment of a practice network's other validators.
@@ -118,13 +127,13 @@ func Resolve(c config.Deployment, f Facts) (Want, error) {
 	for i := range c.Practice.Validators {
 		r.add(&w.World, f.World, f.Dir.World(), worldHost(i), roster.RoleGenesisValidator)
 	}
-	r.add(&w.Own, f.Own, f.Dir, config.ValidatorHost, roster.RoleValidator)
+	r.own(&w.Own, c, config.ValidatorHost, roster.RoleValidator, c.Validator.Machine)
 	for _, s := range c.Sentries {
 		if s.Invited() {
 			w.Own.Invited = append(w.Own.Invited, deployment.Invited{Name: s.Name, PrivatePeers: slices.Clone(s.PrivatePeers)})
 			continue
 		}
-		r.add(&w.Own, f.Own, f.Dir, s.Name, roster.RoleSentry)
+		r.own(&w.Own, c, s.Name, roster.RoleSentry, s.Machine)
 		r.sentry(&w.Own, s)
 	}
 	for _, d := range c.Devices {
@@ -163,6 +172,45 @@ func (r *resolver) add(to *deployment.Inventory, saved deployment.Inventory, dir
 	to.Put(h)
 }
 
+// own adds a host of the deployment itself.
+func (r *resolver) own(to *deployment.Inventory, c config.Deployment, name string, role roster.Role, m config.Machine) {
+	if c.ProviderOf(m) == config.ProviderLocal {
+		r.add(to, r.Own, r.Dir, name, role)
+		return
+	}
+	h := deployment.Host{
+		Name: name, Role: role, Folder: deployment.MachineFolder, Address: m.Address, Public: m.Public,
+		Listen: api.Listen{P2P: everywhere(portP2P), RPC: loopback(portRPC), Machine: true},
+	}
+	if role == roster.RoleValidator {
+		h.Listen.P2P = loopback(portP2P) // it takes nobody in
+	} else if h.Public == "" {
+		public, err := r.PublicOf(h.Address)
+		if err != nil {
+			r.err = fmt.Errorf("find where %q is: %w", name, err)
+		}
+		h.Public = public
+	}
+	if to.MeshDriver != "" {
+		h.Listen.Mesh = everywhere(0) // dials out only
+		if role == roster.RoleSentry {
+			h.Listen.Mesh = everywhere(portMesh)
+		}
+	}
+	to.Put(h)
+}
+
+// Ports of a machine. The relay's is that of HTTPS, which networks that block the rest let through.
+const (
+	portP2P   = 26656
+	portRPC   = 26657
+	portMesh  = 51820
+	portRelay = 443
+)
+
+func everywhere(port int) string { return net.JoinHostPort("::", strconv.Itoa(port)) }
+func loopback(port int) string   { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
 // sentry adds what the config says of a sentry alone.
 func (r *resolver) sentry(to *deployment.Inventory, c config.Sentry) {
 	h, _ := to.Host(c.Name)
@@ -170,6 +218,8 @@ func (r *resolver) sentry(to *deployment.Inventory, c config.Sentry) {
 	switch {
 	case !c.Relay:
 		h.Listen.Relay = ""
+	case h.OnMachine():
+		h.Listen.Relay = everywhere(portRelay)
 	case h.Listen.Relay == "":
 		h.Listen.Relay = r.port()
 	}
@@ -185,11 +235,17 @@ func (r *resolver) port() string {
 }
 
 // Endpoint is where the world reaches a host; empty for a validator, whose address nobody is told.
-func Endpoint(h deployment.Host) string {
-	if h.Role == roster.RoleValidator {
+func Endpoint(h deployment.Host) string { return reached(h, h.Listen.P2P) }
+
+// reached is where others reach what a host listens to; empty for a validator, and for what is not there.
+func reached(h deployment.Host, listen string) string {
+	switch {
+	case h.Role == roster.RoleValidator || listen == "":
 		return ""
+	case !h.OnMachine():
+		return listen
 	}
-	return h.Listen.P2P
+	return net.JoinHostPort(h.Public, strconv.Itoa(node.Port(listen)))
 }
 
 // Moniker is the name that a node tells its peers: the validator's says nothing about what it is.
