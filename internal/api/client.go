@@ -25,12 +25,40 @@ func Dial(host, dir string) *Client { return dial(host, "agent", dir, SocketName
 // DialMesh returns a client of the mesh process of the host in dir.
 func DialMesh(host, dir string) *Client { return dial(host, "mesh process", dir, MeshSocket) }
 
+// DialThrough returns a client of an agent elsewhere, to whose socket connect leads.
+func DialThrough(host string, connect func(context.Context) (net.Conn, error)) *Client {
+	return through(host, "agent", connect)
+}
+
 func dial(host, whom, dir, name string) *Client {
+	return through(host, whom, func(ctx context.Context) (net.Conn, error) { return dialIn(ctx, dir, name) })
+}
+
+func through(host, whom string, connect func(context.Context) (net.Conn, error)) *Client {
 	transport := &http.Transport{
-		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return dialIn(ctx, dir, name) },
+		DialContext:         func(ctx context.Context, _, _ string) (net.Conn, error) { return connect(ctx) },
 		MaxIdleConnsPerHost: 2,
 	}
 	return &Client{host: host, whom: whom, http: &http.Client{Transport: transport}}
+}
+
+// Pipe copies between a stream and the socket of the agent in dir until either ends.
+func Pipe(ctx context.Context, dir string, in io.Reader, out io.Writer) error {
+	conn, err := dialIn(ctx, dir, SocketName)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ended := make(chan error, 2)
+	go func() {
+		_, err := io.Copy(conn, in)
+		ended <- err
+	}()
+	go func() {
+		_, err := io.Copy(out, conn)
+		ended <- err
+	}()
+	return <-ended
 }
 
 // Close drops idle connections.

@@ -26,9 +26,12 @@ import (
 	"github.com/pressenter/pressenter/internal/rosterdir"
 )
 
-// Provider supplies hosts. [local.Provider] makes them on this computer; machines will be others.
+// Provider supplies hosts: [local.Provider] on this computer, [remote.Provider] servers, [ByPlace] each as it is.
 type Provider interface {
-	Create(h deployment.Host) error
+	// Create makes a host, as far as it can be seen that it is there.
+	Create(ctx context.Context, h deployment.Host) error
+	// Stage brings the chain's program, which lies at from on this computer, to where the host can read it.
+	Stage(ctx context.Context, h deployment.Host, d deployment.Daemon, from string) (path string, err error)
 	Destroy(ctx context.Context, h deployment.Host, keep string) error
 	StartAgent(ctx context.Context, h deployment.Host) error
 	StopAgent(ctx context.Context, h deployment.Host) error
@@ -36,8 +39,10 @@ type Provider interface {
 	// go on.
 	RestartAgent(ctx context.Context, h deployment.Host) error
 	Client(h deployment.Host) *api.Client
-	Inspect(h deployment.Host) api.HostStatus
-	Exists(h deployment.Host) bool
+	// Inspect says what runs on a host whose agent does not answer, Exists whether there is one. An error says that it
+	// cannot be told.
+	Inspect(ctx context.Context, h deployment.Host) (api.HostStatus, error)
+	Exists(ctx context.Context, h deployment.Host) (bool, error)
 }
 
 var _ Provider = local.Provider{}
@@ -59,6 +64,8 @@ type Session struct {
 	Dir      deployment.Dir
 	Daemon   string // path of the chain's program
 	Provider Provider
+	// PublicOf is where an SSH destination of the config leads.
+	PublicOf func(address string) (string, error)
 	Who      string // for locks and intents: user@host (pid)
 	// Build is what the agents that Provider starts say of themselves; empty: agents of any build are left alone.
 	Build string
@@ -213,7 +220,7 @@ func (s *Session) prepare() error {
 		s.ports = local.NewPorts(string(s.Dir), takenPorts(s.world.inventory, s.own.inventory))
 	}
 	s.want, err = plan.Resolve(s.Config, plan.Facts{
-		Dir: s.Dir, World: s.world.inventory, Own: s.own.inventory, Daemon: s.daemon, Ports: s.ports.Next,
+		Dir: s.Dir, World: s.world.inventory, Own: s.own.inventory, Daemon: s.daemon, Ports: s.ports.Next, PublicOf: s.PublicOf,
 	})
 	s.want.ReplaceLost, s.want.Build = s.ReplaceLost, s.Build
 	return err

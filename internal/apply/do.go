@@ -30,7 +30,7 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 		if err := s.remember(side, want, h); err != nil {
 			return err
 		}
-		return s.Provider.Create(h)
+		return s.Provider.Create(ctx, h)
 	case plan.StartAgent:
 		return s.Provider.StartAgent(ctx, h)
 	case plan.RestartAgent:
@@ -167,11 +167,15 @@ func (s *Session) enroll(ctx context.Context, side *sideState, h deployment.Host
 	if err != nil {
 		return err
 	}
+	binary, err := s.Provider.Stage(ctx, h, s.daemon, s.binary())
+	if err != nil {
+		return err
+	}
 	c := s.Provider.Client(h)
 	defer c.Close()
 	e, err := c.Enroll(ctx, api.EnrollRequest{
 		Name: h.Name, Deployment: side.inventory.Deployment, Role: string(h.Role), ChainID: s.want.Own.ChainID,
-		Moniker: plan.Moniker(h), Daemon: s.daemon.Name, Binary: s.binary(), BinaryHash: s.daemon.SHA256,
+		Moniker: plan.Moniker(h), Daemon: s.daemon.Name, Binary: binary, BinaryHash: s.daemon.SHA256,
 		Listen: h.Listen, BackupTo: k.Recipient(), MeshDriver: s.wanted(side).MeshDriver,
 	})
 	if err != nil {

@@ -72,7 +72,8 @@ func (s *Session) Status(ctx context.Context, t Target) (st api.HostStatus, agen
 	defer c.Close()
 	st, err := c.Status(ctx)
 	if err != nil {
-		return s.Provider.Inspect(t.Host), false
+		st, _ = s.Provider.Inspect(context.WithoutCancel(ctx), t.Host) // what cannot be told is empty, as of one that is down
+		return st, false
 	}
 	return st, true
 }
@@ -119,8 +120,8 @@ func byRank(ts []Target) [][]Target {
 
 // stopHost stops one node. An agent that does not run is started first: only it can record that a person said so.
 func (s *Session) stopHost(ctx context.Context, t Target, agents bool) error {
-	if !s.Provider.Exists(t.Host) {
-		return nil
+	if there, err := s.Provider.Exists(ctx, t.Host); err != nil || !there {
+		return err
 	}
 	if err := s.Provider.StartAgent(ctx, t.Host); err != nil {
 		return err
@@ -240,7 +241,11 @@ func (s *Session) destroyTarget(ctx context.Context, t Target, keys bool) error 
 	if !keys && t.side == s.own {
 		keep = filepath.Join(t.side.dir.Operator(), "removed", t.Host.Name)
 	}
-	if s.Provider.Exists(t.Host) {
+	there, err := s.Provider.Exists(ctx, t.Host)
+	if err != nil {
+		return err
+	}
+	if there {
 		if err := s.Provider.Destroy(ctx, t.Host, keep); err != nil {
 			return err
 		}

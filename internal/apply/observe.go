@@ -96,7 +96,15 @@ func (s *Session) observe(ctx context.Context, side *sideState, want deployment.
 
 func (s *Session) observeHost(ctx context.Context, side *sideState, h deployment.Host) plan.ObservedHost {
 	_, known := side.inventory.Host(h.Name) // an empty folder, or a mount point, is no host yet
-	o := plan.ObservedHost{Host: h, Exists: known && s.Provider.Exists(h)}
+	o := plan.ObservedHost{Host: h}
+	if !known {
+		return o
+	}
+	var err error
+	if o.Exists, err = s.Provider.Exists(ctx, h); err != nil {
+		o.Exists, o.Away = true, err.Error() // it was made once, and nobody saw it gone
+		return o
+	}
 	if !o.Exists {
 		return o
 	}
@@ -106,7 +114,9 @@ func (s *Session) observeHost(ctx context.Context, side *sideState, h deployment
 	defer c.Close()
 	st, err := c.Status(ctx)
 	if err != nil {
-		o.Status = s.Provider.Inspect(h)
+		if o.Status, err = s.Provider.Inspect(ctx, h); err != nil {
+			o.Away = err.Error()
+		}
 		o.BackedUp = o.Status.Enrolled != nil && side.dir.HasBackup(h.Name, o.Status.Enrolled.Backup)
 		return o
 	}

@@ -365,7 +365,7 @@ func TestDestroyRefusesMembers(t *testing.T) {
 	if err := o.destroyHost(t.Context(), o.own, o.hosts["s2"]); err == nil {
 		t.Error("a member was destroyed while the roster was forked")
 	}
-	if !o.Provider.Exists(o.hosts["s2"]) {
-		t.Error("its folder is gone")
+	if there, err := o.Provider.Exists(t.Context(), o.hosts["s2"]); err != nil || !there {
+		t.Error("its folder is gone", err)
 	}
 }

@@ -87,8 +87,8 @@ type Daemon struct {
 
 // Host is one host of a deployment.
 type Host struct {
-	Name   string      `json:"name"`
-	Role   roster.Role `json:"role"`
+	Name string      `json:"name"`
+	Role roster.Role `json:"role"`
 	// Folder is where all of the host is. Of one on this computer it is absolute in memory and relative to the deployment on
 	// disk; of a machine it is there.
 	Folder string     `json:"folder"`

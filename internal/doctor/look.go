@@ -25,8 +25,8 @@ import (
 // Provider is what is needed of whoever supplies the hosts.
 type Provider interface {
 	Client(h deployment.Host) *api.Client
-	Inspect(h deployment.Host) api.HostStatus
-	Exists(h deployment.Host) bool
+	Inspect(ctx context.Context, h deployment.Host) (api.HostStatus, error)
+	Exists(ctx context.Context, h deployment.Host) (bool, error)
 }
 
 // Target is what to look at.

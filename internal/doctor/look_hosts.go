@@ -121,7 +121,9 @@ func (t Target) hosts(ctx context.Context, d deployment.Dir, s Side, inv deploym
 	var g errgroup.Group
 	for i, dh := range inv.Hosts {
 		g.Go(func() error {
-			h := Host{Host: dh, World: s.World, Practice: s.Practice, Exists: t.Provider.Exists(dh)}
+			h := Host{Host: dh, World: s.World, Practice: s.Practice}
+			there, err := t.Provider.Exists(ctx, dh)
+			h.Exists = there || err != nil // whoever cannot be asked is not gone
 			if h.Exists {
 				t.host(ctx, d, &h)
 			}
@@ -140,6 +142,9 @@ func (t Target) hosts(ctx context.Context, d deployment.Dir, s Side, inv deploym
 
 func (t Target) host(ctx context.Context, d deployment.Dir, h *Host) {
 	h.Status, h.Agent = t.status(ctx, h.Host)
+	if h.OnMachine() {
+		return // its ports and files are not of this computer
+	}
 	for _, p := range []struct{ name, addr string }{{"p2p", h.Listen.P2P}, {"rpc", h.Listen.RPC}} {
 		h.Ports = append(h.Ports, portOf(p.name, p.addr, h.Status.Node.SupervisorPID != 0))
 	}
@@ -160,7 +165,8 @@ func (t Target) status(ctx context.Context, h deployment.Host) (st api.HostStatu
 	defer c.Close()
 	st, err := c.Status(ctx)
 	if err != nil {
-		return t.Provider.Inspect(h), false
+		st, _ = t.Provider.Inspect(ctx, h) // what cannot be told is empty, as of one that is down
+		return st, false
 	}
 	return st, true
 }

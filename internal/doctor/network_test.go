@@ -341,7 +341,7 @@ func (n *network) down(h deployment.Host) {
 			n.Fatal(err)
 		}
 	}
-	if st := n.local.Inspect(h); st.Node.DaemonPID != 0 || st.Node.SupervisorPID != 0 {
+	if st, err := n.local.Inspect(n.Context(), h); err != nil || st.Node.DaemonPID != 0 || st.Node.SupervisorPID != 0 {
 		n.Fatalf("%s still runs: %+v", h.Name, st.Node)
 	}
 }

@@ -35,9 +35,15 @@ type agent struct {
 	peers  api.PeersReply
 }
 
-func (a agents) Client(h deployment.Host) *api.Client     { return api.Dial(h.Name, a[h.Name].folder) }
-func (a agents) Inspect(h deployment.Host) api.HostStatus { return api.HostStatus{} }
-func (a agents) Exists(h deployment.Host) bool            { return a[h.Name] != nil }
+func (a agents) Client(h deployment.Host) *api.Client { return api.Dial(h.Name, a[h.Name].folder) }
+func (a agents) Inspect(context.Context, deployment.Host) (api.HostStatus, error) {
+	return api.HostStatus{}, nil
+}
+
+func (a agents) Exists(_ context.Context, h deployment.Host) (bool, error) {
+	return a[h.Name] != nil, nil
+}
+
 func (a agents) host(name string, world bool, role roster.Role) Host {
 	st := a[name].status
 	return Host{

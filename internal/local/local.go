@@ -22,7 +22,7 @@ type Provider struct {
 }
 
 // Create makes the host's folder. Doing it again changes nothing.
-func (p Provider) Create(h deployment.Host) error {
+func (p Provider) Create(_ context.Context, h deployment.Host) error {
 	if err := os.MkdirAll(h.Folder, 0o700); err != nil {
 		return fmt.Errorf("create host %q: %w", h.Name, err)
 	}
@@ -96,14 +96,22 @@ func endAgent(ctx context.Context, f agent.Folder) error {
 func (p Provider) Client(h deployment.Host) *api.Client { return api.Dial(h.Name, h.Folder) }
 
 // Inspect says what runs on a host whose agent does not answer.
-func (p Provider) Inspect(h deployment.Host) api.HostStatus {
-	return agent.Inspect(agent.Folder(h.Folder))
+func (p Provider) Inspect(_ context.Context, h deployment.Host) (api.HostStatus, error) {
+	return agent.Inspect(agent.Folder(h.Folder)), nil
+}
+
+// Stage returns the file where it is: the host reads the same disk.
+func (p Provider) Stage(_ context.Context, _ deployment.Host, _ deployment.Daemon, from string) (string, error) {
+	return from, nil
 }
 
 // Exists says whether the host is there.
-func (p Provider) Exists(h deployment.Host) bool {
+func (p Provider) Exists(_ context.Context, h deployment.Host) (bool, error) {
 	_, err := os.Stat(h.Folder)
-	return err == nil
+	if errors.Is(err, os.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // Destroy ends everything on the host, proves that nothing runs any more, and removes its folder. What a validator

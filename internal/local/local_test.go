@@ -61,12 +61,12 @@ func TestPortsSkipWhatIsTaken(t *testing.T) {
 func TestHostComesAndGoes(t *testing.T) {
 	root := t.TempDir()
 	p, h := Provider{}, deployment.Host{Name: "v", Folder: filepath.Join(root, "hosts", "v")}
-	if p.Exists(h) {
+	if there(t, p, h) {
 		t.Error("it is there before it is made")
 	}
-	must(t, p.Create(h))
-	must(t, p.Create(h))
-	if info, err := os.Stat(h.Folder); err != nil || info.Mode().Perm() != 0o700 || !p.Exists(h) {
+	must(t, p.Create(t.Context(), h))
+	must(t, p.Create(t.Context(), h))
+	if info, err := os.Stat(h.Folder); err != nil || info.Mode().Perm() != 0o700 || !there(t, p, h) {
 		t.Errorf("%v, %v", info, err)
 	}
 	for range 2 { // a key of the same name that was kept before is not written over
@@ -74,7 +74,7 @@ func TestHostComesAndGoes(t *testing.T) {
 		must(t, os.MkdirAll(filepath.Join(h.Folder, "agent"), 0o700))
 		must(t, os.WriteFile(filepath.Join(h.Folder, "signing", "consensus_key.json"), []byte("key"), 0o600))
 		must(t, p.Destroy(t.Context(), h, filepath.Join(root, "kept", "v")))
-		if p.Exists(h) {
+		if there(t, p, h) {
 			t.Error("it is still there")
 		}
 	}
@@ -83,7 +83,7 @@ func TestHostComesAndGoes(t *testing.T) {
 		t.Errorf("kept %v, %v", kept, err)
 	}
 	must(t, p.Destroy(t.Context(), h, "")) // and again, when nothing is left
-	must(t, p.Create(h))
+	must(t, p.Create(t.Context(), h))
 	must(t, os.MkdirAll(filepath.Join(h.Folder, "signing"), 0o700))
 	must(t, p.Destroy(t.Context(), h, ""))
 	if kept, _ := filepath.Glob(filepath.Join(root, "kept", "*")); len(kept) != 2 {
@@ -94,9 +94,16 @@ func TestHostComesAndGoes(t *testing.T) {
 func TestFileInTheWay(t *testing.T) {
 	h := deployment.Host{Name: "v", Folder: filepath.Join(t.TempDir(), "v")}
 	must(t, os.WriteFile(h.Folder, nil, 0o600))
-	if err := (Provider{}).Create(h); err == nil {
+	if err := (Provider{}).Create(t.Context(), h); err == nil {
 		t.Error("made")
 	}
+}
+
+func there(t *testing.T, p Provider, h deployment.Host) bool {
+	t.Helper()
+	exists, err := p.Exists(t.Context(), h)
+	must(t, err)
+	return exists
 }
 
 func must(t *testing.T, err error) {

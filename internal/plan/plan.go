@@ -41,6 +41,8 @@ type ObservedDeployment struct {
 type ObservedHost struct {
 	Host   deployment.Host `json:"host"`
 	Exists bool            `json:"exists"`
+	// Away says why a machine cannot be looked at; Status is empty then.
+	Away string `json:"away,omitempty"`
 	// Agent says that the agent answered; Status is then its own word, else what could be seen without it.
 	Agent  bool           `json:"agent"`
 	Status api.HostStatus `json:"status"`

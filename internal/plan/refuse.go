@@ -2,6 +2,9 @@ package plan
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/pressenter/pressenter/internal/roster"
 )
@@ -23,6 +26,9 @@ func refuse(want Want, have Observed) error {
 		}
 	}
 	if err := devices(want, have.Own.Head); err != nil {
+		return err
+	}
+	if err := away(want, have.Own); err != nil {
 		return err
 	}
 	if have.Own.Head == nil {
@@ -52,6 +58,23 @@ func refuse(want Want, have Observed) error {
 		}
 	}
 	return nil
+}
+
+// away says which machines cannot be reached, of those that the plan is about.
+func away(want Want, have ObservedDeployment) error {
+	var why []string
+	for _, name := range slices.Sorted(maps.Keys(have.Hosts)) {
+		if _, wanted := want.Own.Host(name); wanted && have.Hosts[name].Away != "" {
+			why = append(why, fmt.Sprintf("%s cannot be reached: %s", name, have.Hosts[name].Away))
+		}
+	}
+	if len(why) == 0 {
+		return nil
+	}
+	return &Refusal{
+		Why:  strings.Join(why, "; "),
+		Next: "bring it back; or take it out of the config, if it is a sentry that is lost; what runs goes on meanwhile",
+	}
 }
 
 // devices says why stock WireGuard devices are in the way of a driver. A change of driver would remove them, and who was

@@ -4,10 +4,10 @@ package plan
 
 import (
 	"fmt"
-	"net"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/config"
@@ -208,8 +208,16 @@ const (
 	portRelay = 443
 )
 
-func everywhere(port int) string { return net.JoinHostPort("::", strconv.Itoa(port)) }
-func loopback(port int) string   { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+// hostport writes host:port, an IPv6 address in brackets.
+func hostport(host string, port int) string {
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host + ":" + strconv.Itoa(port)
+}
+
+func everywhere(port int) string { return hostport("::", port) }
+func loopback(port int) string   { return hostport("127.0.0.1", port) }
 
 // sentry adds what the config says of a sentry alone.
 func (r *resolver) sentry(to *deployment.Inventory, c config.Sentry) {
@@ -245,7 +253,7 @@ func reached(h deployment.Host, listen string) string {
 	case !h.OnMachine():
 		return listen
 	}
-	return net.JoinHostPort(h.Public, strconv.Itoa(node.Port(listen)))
+	return hostport(h.Public, node.Port(listen))
 }
 
 // Moniker is the name that a node tells its peers: the validator's says nothing about what it is.
