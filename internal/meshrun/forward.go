@@ -20,7 +20,9 @@ import (
 
 // What a forwarder carries at most, and how long it tries to connect.
 const (
-	maxConnections = 256 // with one member
+	maxConnections = 32  // with one member
+	maxAll         = 256 // with all members together, but for the first few with each
+	alwaysTaken    = 4   // connections with one member, however many others have
 	forwardTimeout = 10 * time.Second
 	acceptAgain    = 100 * time.Millisecond
 )
@@ -261,7 +263,7 @@ func (f *forwarder) enter(o *opening, near net.Conn) *passage {
 	peer, may := o.judge(near)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed || f.members[peer] == maxConnections {
+	if n := f.members[peer]; f.closed || n == maxConnections || n >= alwaysTaken && len(f.passages) >= maxAll {
 		return nil
 	}
 	p := &passage{peer: peer, may: may}

@@ -493,6 +493,25 @@ func TestConnectionsOfAMemberAreFew(t *testing.T) {
 	say(t, n.connect("peer", access.P2P), accept(), "again")
 }
 
+// TestConnectionsAreFew: many members that open as many as they may do not keep another one from its first few.
+func TestConnectionsAreFew(t *testing.T) {
+	f, n := newForwarder(t)
+	f.allowed = func(netip.Addr, access.Service) (roster.Member, bool) { return roster.Member{}, true }
+	to, accept := node(t)
+	if err := f.set([]Served{{"p2p", to}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for member := range maxAll / maxConnections {
+		for range maxConnections {
+			say(t, n.connect(fmt.Sprint("greedy", member), access.P2P), accept(), "one of many")
+		}
+	}
+	for range alwaysTaken {
+		say(t, n.connect("late", access.P2P), accept(), "one of few")
+	}
+	broken(t, n.connect("late", access.P2P))
+}
+
 func (f *forwarder) count(peer netip.Addr) int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -26,6 +26,15 @@ const (
 	batch       = 32   // packets read at once at most
 )
 
+// What one connection may hold at one end, in bytes. Who is at the other end may be hostile, and not read, or say more than
+// is read: so connections begin small, and do not grow to what networks with large round trips could use.
+const (
+	leastBuffer  = 4 << 10
+	usualBuffer  = 64 << 10
+	mostSent     = 256 << 10
+	mostReceived = 256 << 10
+)
+
 // netstack is a network stack in this process, IPv6 only: the network that connections are made on.
 type netstack struct {
 	address  netip.Addr
@@ -84,7 +93,9 @@ func newNetstack(address netip.Addr, mtu int) (*netstack, error) {
 func (n *netstack) configure() tcpip.Error {
 	sack, adapt := tcpip.TCPSACKEnabled(true), tcpip.TCPModerateReceiveBufferOption(true)
 	cubic := tcpip.CongestionControlOption("cubic")
-	for _, o := range []tcpip.SettableTransportProtocolOption{&sack, &adapt, &cubic} {
+	send := tcpip.TCPSendBufferSizeRangeOption{Min: leastBuffer, Default: usualBuffer, Max: mostSent}
+	receive := tcpip.TCPReceiveBufferSizeRangeOption{Min: leastBuffer, Default: usualBuffer, Max: mostReceived}
+	for _, o := range []tcpip.SettableTransportProtocolOption{&sack, &adapt, &cubic, &send, &receive} {
 		if err := n.stack.SetTransportProtocolOption(tcp.ProtocolNumber, o); err != nil {
 			return err
 		}

@@ -140,3 +140,45 @@ func TestSocketsKeepTheUsualPromises(t *testing.T) {
 		t.Errorf("read after closing: %v, want net.ErrClosed", err)
 	}
 }
+
+// What a peer that does not read, or that says more than is read, makes us hold is bounded for each connection, on both ends.
+func TestWhatAConnectionHolds(t *testing.T) {
+	a, b := pair(t, onLoopback)
+	for name, turn := range map[string]func(c, s net.Conn) net.Conn{
+		"it does not read": func(_, s net.Conn) net.Conn { return s },
+		"nobody reads it":  func(c, _ net.Conn) net.Conn { return c },
+	} {
+		writer := turn(connect(t, a, b))
+		held, chunk := 0, make([]byte, 16<<10)
+		for { // until nothing more is taken for a while
+			if err := writer.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			n, err := writer.Write(chunk)
+			held += n
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		t.Logf("%s: %d KiB are on their way", name, held>>10)
+		if most := mostSent + mostReceived + 2*len(chunk); held > most || held < usualBuffer {
+			t.Errorf("%s: %d bytes are held, want %d at most", name, held, most)
+		}
+	}
+}
+
+// BenchmarkNetstack prints what one connection carries between two ends of this process.
+func BenchmarkNetstack(b *testing.B) {
+	x, y := pair(b, onLoopback)
+	c, s := connect(b, x, y)
+	go func() { _, _ = io.Copy(io.Discard, s) }()
+	chunk := make([]byte, 64<<10)
+	b.SetBytes(int64(len(chunk)))
+	for b.Loop() {
+		if _, err := c.Write(chunk); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
