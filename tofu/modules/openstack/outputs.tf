@@ -1,7 +1,7 @@
 locals {
   # A port in an external network has an address of each family, in no fixed order.
-  ipv4 = { for name, h in var.hosts : name => [for a in openstack_networking_port_v2.host[name].all_fixed_ips : a if !strcontains(a, ":")] }
-  ipv6 = { for name, h in var.hosts : name => [for a in openstack_networking_port_v2.host[name].all_fixed_ips : a if strcontains(a, ":")] }
+  ipv4 = { for name, h in var.hosts : name => [for a in coalesce(openstack_networking_port_v2.host[name].all_fixed_ips, []) : a if !strcontains(a, ":")] }
+  ipv6 = { for name, h in var.hosts : name => [for a in coalesce(openstack_networking_port_v2.host[name].all_fixed_ips, []) : a if strcontains(a, ":")] }
 }
 
 output "hosts" {
