@@ -30,7 +30,7 @@ test: ## everything that needs neither root nor the chain's build
 
 e2e: build ## whole networks with the real programs
 	$(GOTEST) -count=1 -timeout 40m ./e2e ./internal/doctor -e2e -daemon $(CURDIR)/bin/practiced
-	$(GOTEST) -count=1 -timeout 20m ./internal/mesh ./internal/vpncloud
+	$(GOTEST) -count=1 -timeout 20m ./internal/lab ./internal/mesh ./internal/vpncloud
 
 bench bench-up: build ## figures beside a rival, on a quiet machine
 	$(GO) run ./bench -bin bin
@@ -46,5 +46,5 @@ soak: build ## what is too long for CI
 lint: ## formatting, vet for both systems, staticcheck, known vulnerabilities
 	@sh build/lint.sh
 
-lab: ## real servers for the SSH path come with machines
-	@echo "nothing here yet: the lab comes with the first release that runs on machines"
+lab: ## bare servers with systemd and sshd on this computer, as root on Linux, until Ctrl-C; HOSTS=6 for six
+	@mkdir -p bin && $(GO) build -o bin/lab ./lab && exec bin/lab -hosts $(or $(HOSTS),4)

@@ -35,7 +35,7 @@ var layers = [][]string{
 	{"internal/local", "internal/plan"},
 	{"internal/apply", "internal/doctor", "internal/status"},
 	{"internal/cli"},
-	{"cmd/pressenter", "bench", "bench/mesh", "e2e", "e2e/vmguest"},
+	{"cmd/pressenter", "bench", "bench/mesh", "e2e", "e2e/vmguest", "lab"},
 }
 
 // walls are packages that must not be reached, even through others.

@@ -49,6 +49,10 @@ net/tun 10 200
 END
 
 mount -t tmpfs -o mode=755,nosuid,nodev run run
+# This kernel does not boot when the host does, so its own id of the boot would be the same for ever.
+cat /proc/sys/kernel/random/uuid >run/boot_id
+mount --bind -o ro run/boot_id proc/sys/kernel/random/boot_id
+
 mkdir run/host run/old
 : >run/host/notify
 mount --bind "$folder/notify" run/host/notify
@@ -56,5 +60,6 @@ pivot_root . run/old
 cd /
 umount -l run/old
 rmdir run/old
+rm run/boot_id
 exec env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin container=lab NOTIFY_SOCKET=/run/host/notify \
 	setpriv --bounding-set="$dropped" /lib/systemd/systemd

@@ -197,6 +197,17 @@ func (h *Host) Running() bool {
 	}
 }
 
+// Ended is closed once what runs now has ended, by a fault or a reboot. After a reboot, the next boot has begun by then:
+// see [Host.Wait].
+func (h *Host) Ended() <-chan struct{} {
+	if b := h.current(); b != nil {
+		return b.ended
+	}
+	never := make(chan struct{})
+	close(never)
+	return never
+}
+
 func (h *Host) current() *boot {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -227,7 +238,8 @@ func (h *Host) Reboot(ctx context.Context) error {
 	if !h.Running() {
 		return fmt.Errorf("reboot %s: it is not running", h.Name)
 	}
-	if _, err := h.Exec(ctx, "systemctl", "reboot"); err != nil {
+	// Not 'systemctl reboot': with that, the log-in service first waits for whoever asked it to, some seconds.
+	if _, err := h.Exec(ctx, "systemctl", "start", "--no-block", "--job-mode=replace-irreversibly", "reboot.target"); err != nil {
 		return fmt.Errorf("reboot %s: %w", h.Name, err)
 	}
 	select {
@@ -280,17 +292,21 @@ func (h *Host) Exec(ctx context.Context, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// Command is exec.CommandContext as root in the host.
+const path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+// Command is exec.CommandContext as root in the host. What it starts ends with the host.
 func (h *Host) Command(ctx context.Context, args ...string) (*exec.Cmd, error) {
 	if !h.Running() {
 		return nil, fmt.Errorf("%s is not running", h.Name)
 	}
 	inside := []string{
 		"--target", fmt.Sprint(h.current().command.Process.Pid),
-		"--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd", "--",
+		"--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd",
+		// The shell stays outside as the parent. Nsenter's own parent stops when its child does, and systemd stops all
+		// there is before it ends; the host could then never end.
+		"--no-fork", "--", "/usr/bin/env", "-i", "PATH=" + path, "HOME=/root", "LANG=C.UTF-8", "/bin/sh", "-c", `"$@"; exit $?`, "sh",
 		// What comes in from outside shall not be able to do more than what is inside, and end with its caller.
 		"/usr/bin/setpriv", "--bounding-set=" + dropped, "--pdeathsig=KILL", "--",
-		"/usr/bin/env", "-i", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8",
 	}
 	cmd := exec.CommandContext(ctx, "nsenter", append(inside, args...)...)
 	cmd.WaitDelay = time.Second

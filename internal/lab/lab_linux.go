@@ -71,23 +71,22 @@ func Start(ctx context.Context, o Options) (l *Lab, err error) {
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.Close())
+			l = nil
 		}
 	}()
 	if err := l.lay(ctx); err != nil {
 		return l, err
 	}
-	boots, ctx := errgroup.WithContext(ctx)
 	for i := range o.Hosts {
-		boots.Go(func() error {
-			_, err := l.Add(ctx, fmt.Sprintf("h%d", i+1))
-			return err
-		})
+		if _, err := l.enter(fmt.Sprintf("h%d", i+1)); err != nil {
+			return l, err
+		}
 	}
-	if err := boots.Wait(); err != nil {
-		return l, err
+	boots, ctx := errgroup.WithContext(ctx)
+	for _, h := range l.Hosts() {
+		boots.Go(func() error { return h.add(ctx) })
 	}
-	slices.SortFunc(l.hosts, func(a, b *Host) int { return a.number - b.number })
-	return l, nil
+	return l, boots.Wait()
 }
 
 // lay makes all of a lab that is not a host.
@@ -162,10 +161,15 @@ func (l *Lab) Add(ctx context.Context, name string) (*Host, error) {
 	if err != nil {
 		return nil, err
 	}
+	return h, h.add(ctx)
+}
+
+// add boots a host that has its place, or gives that up.
+func (h *Host) add(ctx context.Context) error {
 	if err := h.install(ctx); err != nil {
-		return nil, fmt.Errorf("add host %s: %w", name, errors.Join(err, h.Remove()))
+		return fmt.Errorf("add host %s: %w", h.Name, errors.Join(err, h.Remove()))
 	}
-	return h, nil
+	return nil
 }
 
 // enter gives a new host its place.
