@@ -8,7 +8,7 @@ GOVULNCHECK=golang.org/x/vuln/cmd/govulncheck@v1.9.0
 # As the binaries are built, so that nothing is compiled a second time.
 export CGO_ENABLED=0 GOFLAGS="${GOFLAGS:-} -trimpath"
 
-for dir in . chain croc; do
+for dir in . chain croc fakecloud; do
 	(
 		cd "$dir"
 		echo "== $dir: gofumpt"
