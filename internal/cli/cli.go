@@ -124,6 +124,10 @@ func nextStep(err error) string {
 	if next := nextMeeting(err); next != "" {
 		return next
 	}
+	var says interface{ Hint() string }
+	if errors.As(err, &says) && says.Hint() != "" {
+		return says.Hint()
+	}
 	var locked *apply.Locked
 	if errors.As(err, &locked) {
 		return "wait until it has finished; a lock ends with the process that holds it"
@@ -165,7 +169,7 @@ func newRoot() *cobra.Command {
 		newStopCmd(g), newStartCmd(g), newHoldCmd(g), newDestroyCmd(g), newKeyCmd(g), newDoctorCmd(g), newMeshCmd(g),
 		newInviteCmd(g), newJoinCmd(), newLeaveCmd(), newPeersCmd(g),
 
-		newAgentCmd(), newNodeCmd(),
+		newAgentCmd(), newNodeCmd(), newHostCmd(),
 	)
 	return root
 }

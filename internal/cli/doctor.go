@@ -13,7 +13,6 @@ import (
 
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/doctor"
-	"github.com/pressenter/pressenter/internal/local"
 )
 
 type doctorCmd struct {
@@ -118,8 +117,9 @@ func (d *doctorCmd) target() (doctor.Target, []doctor.Check, error) {
 		return doctor.Target{}, nil, err
 	}
 	deployment, checks := d.config()
+	hosts, _ := hostsOf(deployment.Name, dir, exe)
 	return doctor.Target{
-		Dir: dir, Provider: local.Provider{Exe: exe}, Version: version(), Daemon: d.findDaemon(deployment, exe),
+		Dir: dir, Provider: hosts, Version: version(), Daemon: d.findDaemon(deployment, exe),
 		Expected: deployment.Practice.Validators + deployment.Validator.Count + len(deployment.Sentries),
 		Practice: deployment.Chain.BuiltIn(), Wait: waitForBlock,
 	}, checks, nil

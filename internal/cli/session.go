@@ -13,7 +13,6 @@ import (
 	"github.com/pressenter/pressenter/internal/apply"
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
-	"github.com/pressenter/pressenter/internal/local"
 	"github.com/pressenter/pressenter/internal/plan"
 )
 
@@ -75,8 +74,9 @@ func (g *global) sessionFor(c config.Deployment) (*apply.Session, error) {
 	if err != nil {
 		return nil, err
 	}
+	hosts, servers := hostsOf(c.Name, dir, exe)
 	return &apply.Session{
-		Config: c, Dir: dir, Daemon: g.findDaemon(c, exe), Provider: local.Provider{Exe: exe}, Who: who(), Build: build(),
+		Config: c, Dir: dir, Daemon: g.findDaemon(c, exe), Provider: hosts, PublicOf: servers.PublicOf, Who: who(), Build: build(),
 		Passphrase: askPassphrase,
 	}, nil
 }

@@ -1,0 +1,167 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/pressenter/pressenter/internal/config"
+	"github.com/pressenter/pressenter/internal/lab"
+)
+
+// servers is a network whose own hosts are the hosts of a lab: the first holds the validator.
+type servers struct {
+	*network
+	lab   *lab.Lab
+	hosts map[string]*lab.Host // by the deployment's names
+}
+
+// onServers makes a network on bare servers, with as many sentries as there are more of them. Nothing is applied.
+func onServers(t *testing.T, o lab.Options) *servers {
+	t.Helper()
+	need(t)
+	l := lab.New(t, o)
+	n := folderFor(t, t.TempDir(), "servers")
+	t.Cleanup(func() { n.end(t) })
+	// The operator's own SSH knows the way, as it does for whoever has servers.
+	dir := filepath.Join(n.home(), ".ssh")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	known, err := os.ReadFile(l.SSHConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config"), known, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &servers{network: n, lab: l, hosts: map[string]*lab.Host{}}
+	d := config.Practice("servers")
+	d.Provider, d.Sentries = config.ProviderSSH, nil
+	for i, h := range l.Hosts() {
+		if i == 0 {
+			d.Validator.Address, s.hosts["validator"] = h.Name, h
+			continue
+		}
+		sentry := config.Sentry{Name: fmt.Sprintf("s%d", i), Machine: config.Machine{Address: h.Name}}
+		d.Sentries, s.hosts[sentry.Name] = append(d.Sentries, sentry), h
+	}
+	b, err := config.Render(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(n.yaml(), b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// witnessed is the newest height at which the world's validators hold a signature of ours.
+func (s *servers) witnessed(t *testing.T) (int64, error) {
+	t.Helper()
+	said := s.runs(t, "status", "--json")
+	var st struct {
+		Validator struct {
+			Witnessed int64 `json:"witnessed"`
+		} `json:"validator"`
+	}
+	if err := json.Unmarshal([]byte(said.out), &st); err != nil {
+		return 0, fmt.Errorf("%w: %v", err, said)
+	}
+	if st.Validator.Witnessed == 0 {
+		return 0, fmt.Errorf("the validator does not sign: %v", said)
+	}
+	return st.Validator.Witnessed, nil
+}
+
+// goesOn waits for a signature newer than any that there is now.
+func (s *servers) goesOn(t *testing.T) {
+	t.Helper()
+	var first int64
+	eventually(t, "two signatures of the validator, one newer than the other", func() error {
+		at, err := s.witnessed(t)
+		switch {
+		case err != nil:
+			return err
+		case first == 0:
+			first = at
+			fallthrough
+		case at <= first:
+			return fmt.Errorf("the newest is of height %d", at)
+		}
+		return nil
+	})
+}
+
+// TestServers takes bare servers to a validator that signs behind its sentries, and through what happens to servers.
+func TestServers(t *testing.T) {
+	s := onServers(t, lab.Options{Hosts: 3})
+	if said := s.does(t, "apply", "--yes"); !said.has("is signed by validator") {
+		t.Errorf("nothing about a signature in\n%v", said)
+	}
+	s.noChanges(t)
+	s.goesOn(t)
+
+	t.Run("nobody finds the validator", func(t *testing.T) {
+		for _, port := range []string{"26656", "26657", "51820", "51821", "443"} {
+			c, err := net.DialTimeout("tcp", net.JoinHostPort(s.hosts["validator"].Address, port), time.Second)
+			if err == nil {
+				c.Close()
+				t.Errorf("port %s of the validator's server answers", port)
+			}
+		}
+		for _, name := range []string{"s1", "s2"} {
+			// Its address is nowhere on a sentry but in the kernel, while they talk.
+			found, err := s.hosts[name].Exec(t.Context(), "sh", "-c", "grep -rlaF "+s.hosts["validator"].Address+" /var/lib/pressenter /var/log 2>/dev/null || :")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if files := strings.TrimSpace(string(found)); files != "" {
+				t.Errorf("the validator's address is on %s in\n%s", name, files)
+			}
+		}
+	})
+	t.Run("a server reboots", func(t *testing.T) {
+		if err := s.hosts["validator"].Reboot(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		s.goesOn(t)
+		s.noChanges(t)
+	})
+	t.Run("a sentry loses power", func(t *testing.T) {
+		if err := s.hosts["s1"].Stop(); err != nil {
+			t.Fatal(err)
+		}
+		s.goesOn(t)
+		s.refuses(t, []string{"s1 cannot be reached"}, "plan")
+		if err := s.hosts["s1"].Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.hosts["s1"].Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "nothing to do", func() error {
+			if said := s.runs(t, "plan", "--detailed-exitcode"); said.code != 0 {
+				return fmt.Errorf("%v", said)
+			}
+			return nil
+		})
+	})
+	t.Run("destroy", func(t *testing.T) {
+		s.does(t, "destroy", "--name", "servers", "--yes")
+		for name, h := range s.hosts {
+			left, err := h.Exec(t.Context(), "sh", "-c", "ls -d /var/lib/pressenter /opt/pressenter /etc/systemd/system/pressenter* 2>/dev/null; ps ax | grep '[p]ressenter\\|[p]racticed' || :")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(left) > 0 {
+				t.Errorf("left on %s:\n%s", name, left)
+			}
+		}
+	})
+}

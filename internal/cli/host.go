@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/pressenter/pressenter/internal/agent"
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/machine"
+	"github.com/pressenter/pressenter/internal/signing"
+)
+
+// newHostCmd is what the operator's program calls on a machine, as root: JSON in, JSON out.
+func newHostCmd() *cobra.Command {
+	c := &cobra.Command{Use: "host", Short: "Keep this machine (run by the operator's program)", Hidden: true}
+	folder := agent.Folder(machine.Folder)
+	c.AddCommand(
+		hostCmd("setup", "Make this machine what an agent needs", func(ctx context.Context, s machine.Spec) (machine.Report, error) {
+			return setUp(ctx, folder, s)
+		}),
+		hostCmd("inspect", "Say what runs here, without the agent", func(context.Context, struct{}) (api.HostStatus, error) {
+			return agent.Inspect(folder), nil
+		}),
+		hostCmd("stop-agent", "End the agent and the mesh process", func(ctx context.Context, _ struct{}) (struct{}, error) {
+			return struct{}{}, errors.Join(machine.StopAgent(ctx), agent.StopMesh(ctx, folder))
+		}),
+		hostCmd("stop", "End everything and say what must not be lost", func(ctx context.Context, _ struct{}) (machine.Left, error) {
+			return stopAll(ctx, folder)
+		}),
+		hostCmd("remove", "Remove everything", func(ctx context.Context, _ struct{}) (struct{}, error) {
+			if _, err := stopAll(ctx, folder); err != nil {
+				return struct{}{}, err
+			}
+			return struct{}{}, machine.Remove(ctx)
+		}),
+		&cobra.Command{
+			Use: "dial", Short: "Lead standard input and output to the agent", Args: cobra.NoArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				return api.Pipe(c.Context(), machine.Folder, c.InOrStdin(), c.OutOrStdout())
+			},
+		},
+	)
+	return c
+}
+
+// hostCmd is a command that reads one value and writes another.
+func hostCmd[In, Out any](name, short string, do func(context.Context, In) (Out, error)) *cobra.Command {
+	return &cobra.Command{Use: name, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
+		var in In
+		if err := json.NewDecoder(io.LimitReader(c.InOrStdin(), 1<<20)).Decode(&in); err != nil {
+			return fmt.Errorf("read what to do: %w", err)
+		}
+		out, err := do(c.Context(), in)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(c.OutOrStdout()).Encode(out)
+	}}
+}
+
+// setUp refuses a machine that is somebody else's before it changes anything.
+func setUp(ctx context.Context, folder agent.Folder, s machine.Spec) (machine.Report, error) {
+	e, enrolled, err := folder.Enrollment()
+	if err != nil {
+		return machine.Report{}, err
+	}
+	if enrolled && (e.Deployment != s.Deployment || e.Name != s.Host || e.Role != s.Role) {
+		return machine.Report{}, fmt.Errorf("this machine is %s %q of the deployment %q already: take it out of that one first", e.Role, e.Name, e.Deployment)
+	}
+	if err := folder.NoteMachine(agent.Machine{SSH: sshPorts()}); err != nil {
+		return machine.Report{}, err
+	}
+	return machine.Setup(ctx, s)
+}
+
+// sshPorts are the ports at which SSH is reached here: sshd notes that of its connection for its children.
+func sshPorts() []uint16 {
+	fields := strings.Fields(os.Getenv("SSH_CONNECTION"))
+	if len(fields) == 4 {
+		if port, err := strconv.ParseUint(fields[3], 10, 16); err == nil && port != 0 {
+			return []uint16{uint16(port)}
+		}
+	}
+	return []uint16{22}
+}
+
+// stopAll ends everything of the host, and reads what somebody may need once it is gone.
+func stopAll(ctx context.Context, folder agent.Folder) (machine.Left, error) {
+	if err := errors.Join(machine.StopAgent(ctx), agent.StopInspected(ctx, folder)); err != nil {
+		return machine.Left{}, err
+	}
+	var left machine.Left
+	for path, b := range map[string]*[]byte{
+		filepath.Join(folder.Signing().Dir, signing.StateFile):      &left.SignState,
+		filepath.Join(machine.Folder, "agent", "consensus-key.age"): &left.Backup,
+	} {
+		var err error
+		if *b, err = os.ReadFile(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return machine.Left{}, err
+		}
+	}
+	return left, nil
+}

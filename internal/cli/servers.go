@@ -1,0 +1,32 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/pressenter/pressenter/internal/apply"
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/local"
+	"github.com/pressenter/pressenter/internal/remote"
+	"github.com/pressenter/pressenter/internal/ssh"
+)
+
+// hostsOf supplies the hosts of a deployment, on this computer and on servers.
+func hostsOf(name string, dir deployment.Dir, exe string) (apply.ByPlace, *remote.Provider) {
+	servers := &remote.Provider{Exe: exe, Deployment: name, Dialer: &ssh.Dialer{
+		Pins: filepath.Join(dir.Operator(), "known_hosts"),
+		OnFirstContact: func(_ context.Context, c ssh.Contact) error {
+			if err := os.MkdirAll(dir.Operator(), 0o700); err != nil {
+				return err
+			}
+			fmt.Fprintf(os.Stderr, "first contact with %s at %s: its host key %s %s is pinned from now on\n", c.Target, c.Address, c.KeyType, c.Fingerprint)
+			return nil
+		},
+		Prompt: func(_ context.Context, file string) ([]byte, error) {
+			return readSecret(fmt.Sprintf("Passphrase of the SSH key %s: ", file))
+		},
+	}}
+	return apply.ByPlace{Here: local.Provider{Exe: exe}, Machines: servers}, servers
+}
