@@ -1,6 +1,7 @@
 package ssh
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"context"
@@ -196,10 +197,12 @@ func (c *Client) send(ctx context.Context, f File, offset int64, packed bool) er
 func pack(r io.Reader) io.ReadCloser {
 	out, in := io.Pipe()
 	go func() {
-		z, _ := gzip.NewWriterLevel(in, gzip.BestSpeed)
+		// The compressor writes 240 bytes at a time, and each write is a packet that sshd takes by itself.
+		whole := bufio.NewWriterSize(in, 32<<10)
+		z, _ := gzip.NewWriterLevel(whole, gzip.BestSpeed)
 		_, err := io.Copy(z, r)
 		if err == nil {
-			err = z.Close()
+			err = errors.Join(z.Close(), whole.Flush())
 		}
 		in.CloseWithError(err)
 	}()
