@@ -23,13 +23,14 @@ type Client struct {
 	mu   sync.Mutex
 	why  error // why it is lost
 
+	ending   sync.Mutex // held while the session that is left free is used
 	sudoOnce sync.Mutex
 	sudo     *Privilege
 }
 
 func newClient(chain []*ssh.Client, h hop, limits Limits) *Client {
 	ctx, cancel := context.WithCancel(context.Background())
-	c := &Client{chain: chain, hop: h, limits: limits, slots: newSlots(maxSessions), stop: cancel, lost: make(chan struct{})}
+	c := &Client{chain: chain, hop: h, limits: limits, slots: newSlots(maxSessions - 1), stop: cancel, lost: make(chan struct{})}
 	go c.watch(ctx)
 	return c
 }
@@ -118,13 +119,13 @@ func (c *Client) failure(err error) error {
 	}
 }
 
-// open begins a session. OpenSSH lets ten at a time on one connection (MaxSessions) unless told otherwise; others wait.
+// open begins a session. OpenSSH lets so many at a time on one connection (MaxSessions) unless told otherwise; others wait.
 func (c *Client) open(ctx context.Context) (*ssh.Session, func(), error) {
 	for {
 		if err := c.slots.take(ctx); err != nil {
 			return nil, nil, fmt.Errorf("wait for one of the sessions on %s: %w", c.Host(), err)
 		}
-		s, err := within(ctx, c.limits.Session, c.ssh().NewSession)
+		s, err := c.session(ctx)
 		if err == nil {
 			return s, sync.OnceFunc(func() {
 				s.Close()
@@ -150,6 +151,22 @@ func (c *Client) open(ctx context.Context) (*ssh.Session, func(), error) {
 			return nil, nil, c.failure(err)
 		}
 		return nil, nil, e
+	}
+}
+
+// session opens one. The server may not have noticed yet that another one ended, so a refusal is tried again, shortly.
+func (c *Client) session(ctx context.Context) (*ssh.Session, error) {
+	for wait := 25 * time.Millisecond; ; wait *= 2 {
+		s, err := within(ctx, c.limits.Session, c.ssh().NewSession)
+		var refused *ssh.OpenChannelError
+		if !errors.As(err, &refused) || wait > 200*time.Millisecond {
+			return s, err
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 }
 
@@ -179,7 +196,7 @@ func within(ctx context.Context, limit time.Duration, f func() (*ssh.Session, er
 	}
 }
 
-// maxSessions is OpenSSH's MaxSessions.
+// maxSessions is OpenSSH's MaxSessions. One is left free, to end commands that go on.
 const maxSessions = 10
 
 // slots count the sessions of a connection.

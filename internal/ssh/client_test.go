@@ -37,7 +37,7 @@ func TestRun(t *testing.T) {
 			args: []string{"sh", "-c", "echo out; echo sorry >&2; exit 3"}, out: "out\n", errors: "sorry\n", status: 3,
 			message: `"sh -c echo out; echo sorry >&2; exit 3" ended with status 3: sorry`,
 		},
-		"is killed": {args: []string{"exec", "sh", "-c", "kill -TERM $$"}, signal: "TERM", message: `"exec sh -c kill -TERM $$" was ended by signal TERM`},
+		"is killed": {args: []string{"sh", "-c", "kill -TERM $$"}, signal: "TERM", message: `"sh -c kill -TERM $$" was ended by signal TERM`},
 		"not there": {args: []string{"/nonexistent/x"}, status: 127},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -103,6 +103,29 @@ var errBroken = errors.New("broken on purpose")
 
 func (broken) Read([]byte) (int, error)  { return 0, errBroken }
 func (broken) Write([]byte) (int, error) { return 0, errBroken }
+
+// What a user's start-up files print is not the command's output; a login shell that lets nobody in is heard.
+func TestBeginning(t *testing.T) {
+	for _, pieces := range [][]string{
+		{"\npressenter-pid 42\nout"},
+		{"welcome\n", "\npressenter-", "pid 4", "2\no", "ut"},
+		{"\npressenter-pid x\n\npressenter-pid 42\n", "out"},
+	} {
+		var out bytes.Buffer
+		b := &beginning{w: &out}
+		for _, p := range pieces {
+			if n, err := io.WriteString(b, p); n != len(p) || err != nil {
+				t.Errorf("%q: %d, %v", p, n, err)
+			}
+		}
+		if out.String() != "out" || b.number() != "42" {
+			t.Errorf("%q: %q of %q", pieces, out.String(), b.number())
+		}
+	}
+	if _, err := (&beginning{}).Write(bytes.Repeat([]byte("y\n"), 1<<16)); err == nil {
+		t.Error("takes a shell that prints without end")
+	}
+}
 
 // A source or a sink that breaks ends the command: it would wait for ever.
 func TestRunBrokenEnds(t *testing.T) {

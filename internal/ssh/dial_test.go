@@ -59,7 +59,7 @@ var failures = []struct {
 	change func(t *testing.T, s *sshtest.Server, d *Dialer, to *Target)
 	again  bool // tried again
 }{
-	{name: "name without address", change: func(_ *testing.T, _ *sshtest.Server, _ *Dialer, to *Target) { to.Host = "sentry.invalid" }},
+	{name: "name without address", change: func(_ *testing.T, _ *sshtest.Server, _ *Dialer, to *Target) { to.Host, to.Port = "sentry.invalid", 22 }},
 	{name: "connection refused", change: func(_ *testing.T, s *sshtest.Server, _ *Dialer, _ *Target) { s.Close() }, again: true},
 	{name: "says nothing", server: sshtest.Options{HangAt: sshtest.AtVersion}, again: true},
 	{name: "closes at once", server: sshtest.Options{DropAt: sshtest.AtVersion}, again: true},

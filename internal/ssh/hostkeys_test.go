@@ -18,23 +18,27 @@ import (
 	"github.com/pressenter/pressenter/internal/ssh/sshtest"
 )
 
-func ecdsaKey(t *testing.T) ssh.Signer {
+func newECDSA(t *testing.T) *ecdsa.PrivateKey {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signerOf(t, private)
+	return private
 }
 
-func rsaKey(t *testing.T) ssh.Signer {
+func newRSA(t *testing.T) *rsa.PrivateKey {
 	t.Helper()
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signerOf(t, private)
+	return private
 }
+
+func ecdsaKey(t *testing.T) ssh.Signer { return signerOf(t, newECDSA(t)) }
+
+func rsaKey(t *testing.T) ssh.Signer { return signerOf(t, newRSA(t)) }
 
 func signerOf(t *testing.T, private any) ssh.Signer {
 	t.Helper()

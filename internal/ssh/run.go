@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -41,8 +43,8 @@ func (e *ExitError) Error() string {
 
 // Run runs a command and waits for its end. An end that is not success is an [ExitError].
 //
-// When ctx ends, the command gets SIGTERM, its input ends and its output goes nowhere, and Run returns at once. A command
-// under sudo gets no signal, because sshd may not send it one: it ends when it reads or writes next.
+// When ctx ends, Run returns at once, and the command and what it started get SIGTERM, their input ends and their output goes
+// nowhere.
 func (c *Client) Run(ctx context.Context, cmd Command) error {
 	p, err := c.start(ctx, cmd)
 	if err != nil {
@@ -60,6 +62,8 @@ type process struct {
 	cancel  context.CancelCauseFunc
 	name    string
 	stderr  *tail
+	start   *beginning // nil for a shell in a terminal
+	kill    string     // the line that ends it, after its number
 	ended   chan error
 }
 
@@ -67,7 +71,7 @@ func (c *Client) start(ctx context.Context, cmd Command) (*process, error) {
 	if len(cmd.Args) == 0 {
 		return nil, errors.New("run on a server: no command")
 	}
-	line := Quote(cmd.Args...)
+	line, kill := Quote(cmd.Args...), "kill -TERM -- -"
 	if cmd.Sudo {
 		as, err := c.Privilege(ctx)
 		if err != nil {
@@ -76,15 +80,16 @@ func (c *Client) start(ctx context.Context, cmd Command) (*process, error) {
 		if line, err = as.wrap(c, line); err != nil {
 			return nil, err
 		}
+		kill, _ = as.wrap(c, kill)
 	}
 	session, release, err := c.open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	p := &process{client: c, session: session, release: release, name: shorten(cmd.Args), stderr: &tail{most: 2048}}
+	p := &process{client: c, session: session, release: release, name: shorten(cmd.Args), stderr: &tail{most: 2048}, kill: kill}
 	p.ctx, p.cancel = context.WithCancelCause(ctx)
 	p.ended = make(chan error, 1)
-	if err := p.begin(cmd, line); err != nil {
+	if err := p.begin(cmd, announce+line); err != nil {
 		p.cancel(nil)
 		release()
 		return nil, err
@@ -93,7 +98,8 @@ func (c *Client) start(ctx context.Context, cmd Command) (*process, error) {
 }
 
 func (p *process) begin(cmd Command, line string) error {
-	p.session.Stdout = &guarded{w: cmd.Stdout, fail: p.cancel}
+	p.start = &beginning{w: &guarded{w: cmd.Stdout, fail: p.cancel}}
+	p.session.Stdout = p.start
 	p.session.Stderr = &guarded{w: io.MultiWriter(p.stderr, orDiscard(cmd.Stderr)), fail: p.cancel}
 	stdin, err := p.session.StdinPipe()
 	if err != nil {
@@ -139,12 +145,30 @@ func (p *process) wait() error {
 			return p.result(err)
 		}
 	case <-p.ctx.Done():
-		go func() { // a dead connection takes nothing
-			p.session.Signal(ssh.SIGTERM)
-			p.release()
-		}()
+		go p.end()
 	}
 	return fmt.Errorf("run %s on %s: %w", p.name, p.client.Host(), context.Cause(p.ctx))
+}
+
+// end stops a command that nobody waits for. sshd passes no signal on to a command of root's, nor to one under sudo, so a
+// second command does that too. It takes the session that open leaves free.
+func (p *process) end() {
+	p.session.Signal(ssh.SIGTERM)
+	p.release()
+	if p.start == nil || p.start.number() == "" {
+		return
+	}
+	c := p.client
+	c.ending.Lock()
+	defer c.ending.Unlock()
+	s, err := within(context.Background(), c.limits.Session, c.ssh().NewSession)
+	if err != nil {
+		return
+	}
+	stop := time.AfterFunc(c.limits.Session, func() { s.Close() })
+	defer stop.Stop()
+	defer s.Close()
+	s.Run(p.kill + p.start.number())
 }
 
 func (p *process) result(err error) error {
@@ -157,9 +181,65 @@ func (p *process) result(err error) error {
 		if e.Signal != "" {
 			e.Status = 0 // the library makes one up
 		}
+		if e.Stderr == "" && p.start != nil {
+			e.Stderr = p.start.before() // a login shell that lets nobody in says so on its output
+		}
 		return e
 	}
 	return p.client.failure(fmt.Errorf("run %s: %w", p.name, err))
+}
+
+// announce has the login shell tell its number, which is that of the command and of its group, before it becomes the
+// command. What a shell's own start-up files print comes before that, and is dropped.
+const announce = `printf '\npressenter-pid %s\n' $$; exec `
+
+var announced = regexp.MustCompile(`\npressenter-pid ([0-9]+)\n`)
+
+// beginning takes the announcement off the output.
+type beginning struct {
+	w    io.Writer
+	mu   sync.Mutex
+	seen []byte // until the announcement came
+	pid  string
+}
+
+func (b *beginning) Write(p []byte) (int, error) {
+	if b.number() != "" {
+		return b.w.Write(p)
+	}
+	b.mu.Lock()
+	b.seen = append(b.seen, p...)
+	at := announced.FindSubmatchIndex(b.seen)
+	if at == nil {
+		over := len(b.seen) > 1<<16
+		b.mu.Unlock()
+		if over {
+			return 0, errors.New("the login shell prints without end")
+		}
+		return len(p), nil
+	}
+	b.pid = string(b.seen[at[2]:at[3]])
+	rest := b.seen[at[1]:]
+	b.seen = nil
+	b.mu.Unlock()
+	if len(rest) > 0 {
+		if _, err := b.w.Write(rest); err != nil {
+			return 0, err
+		}
+	}
+	return len(p), nil
+}
+
+func (b *beginning) number() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.pid
+}
+
+func (b *beginning) before() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return printable(string(b.seen), 300)
 }
 
 // shorten names a command in messages: scripts are long.
