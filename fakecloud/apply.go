@@ -47,6 +47,8 @@ func (p *provider) show(w *world, typ string, o object) object {
 
 // apply does one change: its result is what state keeps, also with an error that is errKept.
 func (c *change) apply(ctx context.Context) (object, error) {
+	busy.RLock()
+	defer busy.RUnlock()
 	var (
 		fault Fault
 		err   error

@@ -1,10 +1,12 @@
 package fakecloud
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -91,5 +93,29 @@ func (r *root) journalHas(typ string, made int) {
 	}
 	if count["create"] != made || count["delete"] != made-1 || count["read"] == 0 {
 		r.t.Fatalf("the journal has %v of %s, want %d created and %d deleted", count, typ, made, made-1)
+	}
+}
+
+// A root that is locked to the real providers' checksums: init refuses the fake ones, the overrides work without init.
+func TestRootThatIsLockedToTheRealProvider(t *testing.T) {
+	schemas, err := filepath.Abs(filepath.Join("testdata", "schemas"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range tools {
+		t.Run(name, func(t *testing.T) {
+			r := newRoot(t, name, schemas)
+			r.write("main.tf", serverOnly)
+			r.write(".terraform.lock.hcl", fmt.Sprintf("provider %q {\n  version = %q\n  hashes = [%q]\n}\n",
+				registries[i]+"/hetznercloud/hcloud", hetzner.version, "h1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="))
+			if out, code := r.run("init", "-input=false", "-no-color"); code == 0 || !strings.Contains(out, "checksum") {
+				t.Fatalf("init took a provider with another checksum:\n%s", out)
+			}
+			r.env = append(r.env, "TF_CLI_CONFIG_FILE="+filepath.Join(filepath.Dir(r.cloud), "dev.tofurc"))
+			r.must("get", "-no-color")
+			r.apply()
+			r.must("destroy", "-input=false", "-no-color", "-auto-approve")
+			r.nothingRemains()
+		})
 	}
 }

@@ -14,7 +14,7 @@ var registries = []string{"registry.opentofu.org", "registry.terraform.io"}
 
 // Mirror fills the folder out with providers that are copies of program, so that `init` installs them without a network, and
 // answers the CLI's configuration file that says so. A provider with a recorded checksum in a lock file is the real one's:
-// for such a configuration there is dev.tofurc beside the answer, whose overrides are not held against lock files.
+// for such a configuration there is dev.tofurc beside the answer, whose overrides plan and apply do not hold against it.
 func Mirror(out, program string, s Settings) (string, error) {
 	out, err := filepath.Abs(out)
 	if err != nil {
@@ -51,13 +51,13 @@ func Mirror(out, program string, s Settings) (string, error) {
 			overrides += fmt.Sprintf("    %q = %q\n", registry+"/"+c.namespace+"/"+c.provider, dir)
 		}
 	}
-	mirror := fmt.Sprintf("provider_installation {\n  filesystem_mirror {\n    path = %q\n  }\n}\n", filepath.Join(out, "mirror"))
-	dev := "provider_installation {\n  dev_overrides {\n" + overrides + "  }\n}\n"
+	mirror := fmt.Sprintf("  filesystem_mirror {\n    path = %q\n  }\n", filepath.Join(out, "mirror"))
+	dev := "provider_installation {\n  dev_overrides {\n" + overrides + "  }\n" + mirror + "}\n"
 	if err := os.WriteFile(filepath.Join(out, "dev.tofurc"), []byte(dev), 0o644); err != nil {
 		return "", err
 	}
 	config := filepath.Join(out, "tofurc")
-	return config, os.WriteFile(config, []byte(mirror), 0o644)
+	return config, os.WriteFile(config, []byte("provider_installation {\n"+mirror+"}\n"), 0o644)
 }
 
 // place copies the program once and links it after that: it is some ten megabytes. What was there is replaced, not written

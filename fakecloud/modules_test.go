@@ -98,6 +98,58 @@ func TestModulesKeepMachines(t *testing.T) {
 	}
 }
 
+// A machine that is replaced gets its volume back, and where the module promises it, its address; the others stay. What is
+// protected is not destroyed.
+func TestModulesReplace(t *testing.T) {
+	schemas := realSchemas(t)
+	servers := map[string]string{
+		"hetzner": "hcloud_server", "digitalocean": "digitalocean_droplet", "vultr": "vultr_instance",
+		"openstack": "openstack_compute_instance_v2", "exoscale": "exoscale_compute_instance",
+	}
+	for _, m := range moduleRegions {
+		module, err := filepath.Abs(filepath.Join("..", "tofu", "modules", m.cloud))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(m.cloud+"/"+strings.ReplaceAll(m.region, "/", "-"), func(t *testing.T) {
+			t.Parallel()
+			r := newRoot(t, "tofu", schemas)
+			r.module(module, m.name, fleet(m.region, m.size, 1, true))
+			r.must("init", "-input=false", "-no-color")
+			r.apply()
+			var before, after map[string]machineOutput
+			r.output("hosts", &before)
+			for _, host := range []string{"s1", "v1"} {
+				address := fmt.Sprintf("module.cloud.%s.host[%q]", servers[m.cloud], host)
+				if host == "v1" && (m.cloud == "hetzner" || m.cloud == "exoscale") {
+					if out, code := r.run("apply", "-input=false", "-no-color", "-auto-approve", "-replace="+address); code == 0 || !strings.Contains(out, "protected") {
+						t.Errorf("the protected validator was replaced:\n%s", out)
+					}
+					continue
+				}
+				r.apply("-replace=" + address)
+				r.plan(0)
+				r.output("hosts", &after)
+				if before[host].ID == after[host].ID || before[host].Volume != after[host].Volume {
+					t.Errorf("%s was %+v and became %+v", host, before[host], after[host])
+				}
+				if host == "s1" && m.cloud != "exoscale" && before[host].IPv4 != after[host].IPv4 {
+					t.Errorf("the sentry's address was %s and became %s", before[host].IPv4, after[host].IPv4)
+				}
+			}
+		})
+	}
+}
+
+type machineOutput struct {
+	IPv4   string `json:"public_ipv4"`
+	IPv6   string `json:"public_ipv6"`
+	Volume string `json:"volume_device"`
+	ID     string `json:"provider_id"`
+	Region string `json:"region"`
+	User   string `json:"ssh_user"`
+}
+
 // fleet is a validator with a volume and so many sentries.
 func fleet(region, size string, sentries int, protected bool) map[string]machine {
 	p2p := []machinePort{{"tcp", 26656}, {"udp", 51820}}
@@ -133,14 +185,7 @@ func (r *root) module(source, provider string, hosts map[string]machine) {
 
 func (r *root) hasAddresses(n int) {
 	r.t.Helper()
-	var hosts map[string]struct {
-		IPv4   string `json:"public_ipv4"`
-		IPv6   string `json:"public_ipv6"`
-		Volume string `json:"volume_device"`
-		ID     string `json:"provider_id"`
-		Region string `json:"region"`
-		User   string `json:"ssh_user"`
-	}
+	var hosts map[string]machineOutput
 	r.output("hosts", &hosts)
 	seen := map[string]bool{}
 	for name, h := range hosts {

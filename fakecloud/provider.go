@@ -52,6 +52,7 @@ func Serve() error {
 		if err != nil {
 			return err
 		}
+		go outlive(os.Getppid())
 		address := "registry.terraform.io/" + c.namespace + "/" + c.provider
 		return tf6server.Serve(address, func() tfprotov6.ProviderServer { return p })
 	}
