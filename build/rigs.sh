@@ -7,7 +7,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 	missing=
 	for pair in nft:nftables ip:iproute2 wg:wireguard-tools tincd:tinc iperf3:iperf3 ping:iputils-ping \
 		qemu-system-x86_64:qemu-system-x86 \
-		debootstrap:debootstrap ssh:openssh-client mkfs.ext4:e2fsprogs nsenter:util-linux; do
+		debootstrap:debootstrap ssh:openssh-client sshd:openssh-server mkfs.ext4:e2fsprogs nsenter:util-linux; do
 		command=${pair%%:*} package=${pair#*:}
 		[ -z "$package" ] || command -v "$command" >/dev/null || missing="$missing $package"
 	done

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // File is what to push.
@@ -164,15 +165,17 @@ func (c *Client) send(ctx context.Context, f File, offset int64, packed bool) er
 	if offset > 0 {
 		state = "more"
 	}
-	var body io.Reader = &counted{r: io.NewSectionReader(f.Source, offset, f.Size-offset), done: offset, file: f}
+	f.report(offset)
+	source := &counted{r: io.NewSectionReader(f.Source, offset, f.Size-offset), done: offset, file: f}
+	var body io.Reader = source
 	if packed {
 		unpack = "gzip -dc"
 		body = pack(body)
 	}
-	f.report(offset)
 	err := c.Run(ctx, Command{
 		Args: f.script(sendScript, strconv.FormatInt(f.Size, 10), state, unpack), Stdin: body, Sudo: f.Sudo,
 	})
+	source.stop()
 	if closer, ok := body.(io.Closer); ok {
 		closer.Close()
 	}
@@ -209,14 +212,28 @@ func pack(r io.Reader) io.ReadCloser {
 	return out
 }
 
-// counted reports what was taken from a file.
+// counted reports what was taken from a file, and takes nothing more once it is stopped: a command may end before all was
+// read.
 type counted struct {
+	mu   sync.Mutex
+	over bool
 	r    io.Reader
 	done int64
 	file File
 }
 
+func (c *counted) stop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.over = true
+}
+
 func (c *counted) Read(p []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.over {
+		return 0, io.EOF
+	}
 	n, err := c.r.Read(p)
 	if n > 0 {
 		c.done += int64(n)
