@@ -26,7 +26,7 @@ var layers = [][]string{
 	},
 	{"internal/access", "internal/api", "internal/ssh"},
 	{
-		"internal/genesis", "internal/hiding", "internal/keyring", "internal/machine", "internal/node",
+		"internal/genesis", "internal/hiding", "internal/keyring", "internal/machine", "internal/node", "internal/provision",
 		"internal/relay", "internal/rosterdir", "internal/signing", "internal/supervisor", "internal/vpncloud",
 		"internal/wireguard",
 	},
