@@ -73,7 +73,7 @@ func TestModules(t *testing.T) {
 	}
 }
 
-// Edits that must leave machines as they are: other keys, another image. Complaints of users: hcloud#737, hcloud#372.
+// Edits that must leave machines as they are: other keys (hcloud#737, hcloud#372), and from where SSH is let in.
 func TestModulesKeepMachines(t *testing.T) {
 	schemas := realSchemas(t)
 	for _, m := range moduleRegions {
@@ -93,6 +93,16 @@ func TestModulesKeepMachines(t *testing.T) {
 				t.Fatal(err)
 			}
 			r.write("main.tf.json", strings.ReplaceAll(string(raw), "operator@here", "operator@elsewhere"))
+			r.plan(0)
+			// SSH is closed: nothing but firewalls changes, also where a validator's has no rule left.
+			r.write("main.tf.json", regexp.MustCompile(`"admin_cidrs": \[[^]]*\]`).ReplaceAllString(string(raw), `"admin_cidrs": []`))
+			r.plan(2)
+			for address, actions := range r.actions() {
+				if !regexp.MustCompile(`firewall|security_group_rule|secgroup_rule`).MatchString(address) {
+					t.Errorf("closing SSH is %v of %s", actions, address)
+				}
+			}
+			r.must("apply", "-input=false", "-no-color", "p")
 			r.plan(0)
 		})
 	}
