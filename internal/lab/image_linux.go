@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -9,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -41,9 +43,18 @@ func image(ctx context.Context, folder, suite string) (string, error) {
 	if err := os.RemoveAll(unfinished); err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, "sh", "-c", imageScript, "image", suite, unfinished, Password)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("make an image of Debian %s: %w: %s", suite, err, tail(out))
+	cmd := exec.CommandContext(ctx, "sh", "-c", "mount --make-rprivate /\n"+imageScript, "image", suite, unfinished, Password)
+	// As the first of its namespace, the script takes all that it started and mounted with it when it is killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWPID | syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL,
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := onLastingThread(cmd.Start); err != nil {
+		return "", fmt.Errorf("make an image of Debian %s: %w", suite, err)
+	}
+	if err := cmd.Wait(); err != nil {
+		return "", fmt.Errorf("make an image of Debian %s: %w: %s", suite, err, tail(out.Bytes()))
 	}
 	return path, os.Rename(unfinished, path)
 }
