@@ -83,6 +83,7 @@ type fakeTunnel struct {
 	shims    map[netip.AddrPort]*shim // our relay client
 	segments map[netip.Addr]int
 	sets     int
+	keptAt   time.Time // when keepalives were last made believe
 }
 
 type fakePeer struct {
@@ -223,6 +224,11 @@ func (t *fakeTunnel) keepalives() {
 	now := time.Now()
 	var due []*fakePeer
 	t.mu.Lock()
+	if now.Sub(t.keptAt) < time.Second {
+		t.mu.Unlock()
+		return
+	}
+	t.keptAt = now
 	for _, p := range t.peers {
 		if p.session != 0 && now.Sub(p.keptAt) >= hiddenKeepalive {
 			due = append(due, p)

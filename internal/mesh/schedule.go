@@ -10,17 +10,22 @@ const (
 	grid         = 10 * time.Millisecond  // what is due at nearly the same time is done together
 	tryGrid      = 250 * time.Millisecond // the same for tries to reach who is lost
 	manyGrid     = time.Second            // the same where there are many peers
+	lostGrid     = 5 * time.Second        // the same for those that are no partners and were tried in vain for a while
 	round        = 5 * time.Second        // regular pings, and the random ones
 	roundJitter  = time.Second            // at most so much sooner
 	critical     = time.Second            // pings of a hidden member
 	lookPace     = time.Second            // the tunnel is asked even if nobody misses anything
 	manyLookPace = 10 * time.Second       // the same where there are many peers
+	lostLookPace = 5 * time.Second        // the same for the sake of lost ones, where there are many peers
 	rotatePace   = 500 * time.Millisecond // the same while keys are changed
 	firstPace    = 15 * time.Millisecond  // between first pings to peers that are no partners
 	tryPace      = 60 * time.Millisecond  // between tries to reach peers that are no partners
-	manyTryPace  = 250 * time.Millisecond // the same where there are many peers
+	manyTryPace  = 500 * time.Millisecond // the same where there are many peers
 	againPace    = 15 * time.Millisecond  // the same when one of many lost came back
 	maxTryPause  = 30 * time.Second
+	manyTryPause = 2 * time.Minute        // the same where there are many peers, whom the first that comes back wakes
+	leftPause    = 5 * time.Minute        // the same where it is on the other side to find the way
+	lostTurns    = 8                      // tries in vain, after which a peer that is no partner is tried on a wider grid
 	spread       = 200 * time.Millisecond // news go out within
 	manyPeers    = 64
 	extras       = 2 // random others are pinged each round
@@ -89,8 +94,10 @@ func (m *Mesh) grid(p *peer) time.Duration {
 		return grid
 	case len(m.peers) <= manyPeers:
 		return tryGrid
+	case p.partner || p.path.turn < lostTurns:
+		return manyGrid
 	}
-	return manyGrid
+	return lostGrid
 }
 
 // drop takes a peer out of the schedule.
@@ -167,8 +174,8 @@ func (m *Mesh) roundLength() time.Duration {
 
 // attend does what is due for one peer.
 func (m *Mesh) attend(p *peer, now instant) {
-	if p.path.urgent(now) {
-		m.look(now)
+	if p.path.urgent(now) && (p.path.phase == up || len(m.peers) <= manyPeers || now-m.views.lookedAt >= lostLookPace) {
+		m.look(now) // it tells of all peers, so where they are many it costs more than a try
 	}
 	was := p.path.phase
 	tried := p.path.lastTry
@@ -185,11 +192,14 @@ func (m *Mesh) attend(p *peer, now instant) {
 // tryPause returns how long a peer that is no partner waits for its next try: those that are lost share one pace, but
 // for the first tries. Where they are many, the first that comes back makes us try all others.
 func (m *Mesh) tryPause(p *peer) time.Duration {
-	pace := tryPace
+	pace, most := tryPace, maxTryPause
 	if len(m.peers) > manyPeers {
-		pace = manyTryPace
+		pace, most = manyTryPace, manyTryPause
+		if !p.path.active {
+			pace, most = 2*pace, leftPause
+		}
 	}
-	pause := min(time.Duration(m.lost)*pace, time.Duration(p.path.turn)*passivePace, maxTryPause)
+	pause := min(time.Duration(m.lost)*pace, time.Duration(p.path.turn)*passivePace, most)
 	return pause * time.Duration(75+m.rnd.IntN(50)) / 100
 }
 
