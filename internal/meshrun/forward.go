@@ -1,6 +1,7 @@
 package meshrun
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,6 +25,7 @@ const (
 	maxAll         = 256 // with all members together, but for the first few with each
 	alwaysTaken    = 4   // connections with one member, however many others have
 	forwardTimeout = 10 * time.Second
+	staleAfter     = 4 * time.Second // without a word, as a path that is dead
 	acceptAgain    = 100 * time.Millisecond
 )
 
@@ -39,6 +41,7 @@ type forwarder struct {
 	address func(peer string) (netip.Addr, bool)                          // of a peer inside the mesh
 	mayDial func(peer string, s access.Service) bool
 	logger  *slog.Logger
+	stale   time.Duration // 0: staleAfter
 
 	refused atomic.Uint64 // connections that somebody may not have, or has too many of
 
@@ -58,6 +61,8 @@ type opening struct {
 	ctx   context.Context
 	close context.CancelFunc
 	name  string // for the log
+	// serves: what comes in is from peers, else from programs of this host.
+	serves bool
 	// judge returns the peer of a connection and whether it may have it, which is asked again when the roster changes.
 	judge func(near net.Conn) (peer netip.Addr, may func() bool)
 	dial  func(ctx context.Context, peer netip.Addr) (net.Conn, error)
@@ -71,10 +76,12 @@ func (o *opening) end() {
 
 // passage is one connection that is carried.
 type passage struct {
-	ctx  context.Context
-	cut  context.CancelFunc
-	peer netip.Addr
-	may  func() bool
+	of    *opening
+	heard atomic.Int64 // when the peer last said something, since begun
+	ctx   context.Context
+	cut   context.CancelFunc
+	peer  netip.Addr
+	may   func() bool
 }
 
 // set opens what is new, closes what is gone and leaves the rest alone, connections too. What cannot be opened is in
@@ -156,7 +163,7 @@ func (f *forwarder) serve(w Served) (*opening, error) {
 		return nil, fmt.Errorf("serve %s inside the mesh: %w", s, err)
 	}
 	return &opening{
-		Listener: l, name: w.Service,
+		Listener: l, name: w.Service, serves: true,
 		judge: func(near net.Conn) (netip.Addr, func() bool) {
 			peer := remote(near)
 			return peer, func() bool {
@@ -243,6 +250,7 @@ func (f *forwarder) carry(o *opening, near net.Conn) {
 		return
 	}
 	defer f.leave(p)
+	f.cutStale(p)
 	ctx, cancel := context.WithTimeout(p.ctx, forwardTimeout)
 	defer cancel()
 	far, err := o.dial(ctx, p.peer)
@@ -255,7 +263,25 @@ func (f *forwarder) carry(o *opening, near net.Conn) {
 		reset(near)
 		reset(far)
 	})()
-	exchange(near, far)
+	exchange(near, far, p.hear)
+}
+
+// begun is what passages count from: no wall clock decides.
+var begun = time.Now()
+
+func (p *passage) hear() { p.heard.Store(int64(time.Since(begun))) }
+
+// cutStale ends what is left of a peer that connects anew: a mesh process that was killed, or a path that was dead, takes no
+// leave. A node that still has the old connection refuses the new one, and its peer gives up in the end.
+func (f *forwarder) cutStale(p *passage) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for old := range f.passages {
+		silent := time.Since(begun) - time.Duration(old.heard.Load())
+		if old != p && p.of.serves && old.of == p.of && old.peer == p.peer && silent > cmp.Or(f.stale, staleAfter) {
+			old.cut()
+		}
+	}
 }
 
 // enter counts a connection in; nil if its peer has too many.
@@ -266,7 +292,8 @@ func (f *forwarder) enter(o *opening, near net.Conn) *passage {
 	if n := f.members[peer]; f.closed || n == maxConnections || n >= alwaysTaken && len(f.passages) >= maxAll {
 		return nil
 	}
-	p := &passage{peer: peer, may: may}
+	p := &passage{of: o, peer: peer, may: may}
+	p.hear()
 	p.ctx, p.cut = context.WithCancel(o.ctx)
 	if f.passages == nil {
 		f.passages, f.members = map[*passage]bool{}, map[netip.Addr]int{}
@@ -316,22 +343,35 @@ func (f *forwarder) close() {
 	f.running.Wait()
 }
 
-// exchange copies both ways. When one side has said all, the other hears so and may go on; when one breaks, so does the
-// other.
-func exchange(a, b net.Conn) {
+// exchange copies both ways, and calls heard whenever a says something. When one side has said all, the other hears so and
+// may go on; when one breaks, so does the other.
+func exchange(a, b net.Conn, heard func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		pour(a, b)
+		pour(a, b, func() {})
 	}()
-	pour(b, a)
+	pour(b, a, heard)
 	<-done
 	a.Close()
 	b.Close()
 }
 
-func pour(to, from net.Conn) {
-	_, err := io.Copy(to, from)
+// ear is a reader that calls heard with each piece.
+type ear struct {
+	io.Reader
+	heard func()
+}
+
+// Read reads.
+func (e ear) Read(b []byte) (int, error) {
+	n, err := e.Reader.Read(b)
+	e.heard()
+	return n, err
+}
+
+func pour(to, from net.Conn, heard func()) {
+	_, err := io.Copy(to, ear{from, heard})
 	if half, ok := to.(interface{ CloseWrite() error }); ok && err == nil {
 		err = half.CloseWrite()
 	}

@@ -448,6 +448,33 @@ func TestCutEndsConnections(t *testing.T) {
 	}
 }
 
+// TestPeerConnectsAnew has a peer come again without having taken leave, as after its mesh process was killed: its old
+// connection ends if it was silent, so that the program here does not take the new one for a second.
+func TestPeerConnectsAnew(t *testing.T) {
+	f, n := newForwarder(t)
+	to, accept := node(t)
+	if err := f.set([]Served{{"p2p", to}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	old := n.connect("peer", access.P2P)
+	oldFar := accept()
+	other := n.connect("other", access.P2P)
+	otherFar := accept()
+	second := n.connect("peer", access.P2P)
+	secondFar := accept()
+	say(t, old, oldFar, "a connection that is used stays")
+	f.mu.Lock()
+	f.stale = 1
+	f.mu.Unlock()
+	again := n.connect("peer", access.P2P)
+	againFar := accept()
+	for _, c := range []*net.TCPConn{old, oldFar, second, secondFar} {
+		broken(t, c)
+	}
+	say(t, again, againFar, "the new one goes on")
+	say(t, other, otherFar, "others' too")
+}
+
 // TestPeerLeavesWhileItIsLetIn changes the roster while it is asked about a connection.
 func TestPeerLeavesWhileItIsLetIn(t *testing.T) {
 	f, n := newForwarder(t)
