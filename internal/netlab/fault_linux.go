@@ -110,6 +110,7 @@ func (f *Fault) add(chain, text string) {
 	f.in.lab.tb.Helper()
 	if !f.in.chains {
 		f.in.run(chains, "nft", "-f", "-")
+		f.in.batch("link set dev lo gso_max_segs 1") // else many datagrams pass as one large one
 		f.in.chains = true
 	}
 	out := f.in.run(fmt.Sprintf("add rule inet netlab %s %s\n", chain, text), "nft", "--echo", "--handle", "-f", "-")
