@@ -22,7 +22,7 @@ func (n *network) witnesses() ([]*comet.Client, error) {
 	}
 	out := make([]*comet.Client, 0, len(i.Hosts))
 	for _, h := range i.Hosts {
-		out = append(out, &comet.Client{URL: "http://" + h.Listen.RPC})
+		out = append(out, &comet.Client{URL: "http://" + h.Listen.RPC, HTTP: n.client})
 	}
 	return out, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -58,6 +59,9 @@ type network struct {
 	base string // holds all of it
 	dir  string // holds pressenter.yaml
 	exe  string
+	// start starts a command where the network is, and client asks nodes there; nil: any.
+	start  func(*exec.Cmd) error
+	client *http.Client
 }
 
 // newNetwork makes the folder of a network called name, with a config and nothing else. What runs there at the end of
@@ -82,7 +86,7 @@ func upAndSigning(t *testing.T) *network {
 
 func folderFor(t *testing.T, base, name string) *network {
 	t.Helper()
-	n := &network{base: base, dir: filepath.Join(base, name), exe: pressenter()}
+	n := &network{base: base, dir: filepath.Join(base, name), exe: pressenter(), start: (*exec.Cmd).Start}
 	for _, d := range []string{n.dir, n.home(), n.tmp()} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
 			t.Fatal(err)
@@ -169,16 +173,23 @@ func (n *network) command(args ...string) *exec.Cmd {
 // runs runs a command to its end.
 func (n *network) runs(t *testing.T, args ...string) said {
 	t.Helper()
-	return ended(t, n.command(args...))
+	c := n.command(args...)
+	return endedAfter(t, c, func() error { return n.start(c) })
 }
 
 // ended runs c to its end, or kills it when that does not come.
 func ended(t *testing.T, c *exec.Cmd) said {
 	t.Helper()
+	return endedAfter(t, c, c.Start)
+}
+
+// endedAfter does so for a c that start starts.
+func endedAfter(t *testing.T, c *exec.Cmd, start func() error) said {
+	t.Helper()
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
 	c.WaitDelay = time.Second
-	if err := c.Start(); err != nil {
+	if err := start(); err != nil {
 		t.Fatal(err)
 	}
 	hung := time.AfterFunc(patience+time.Minute, func() { _ = c.Process.Kill() })
