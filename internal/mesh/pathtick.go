@@ -302,6 +302,10 @@ func (p *path) leaveRelay(now instant, w world) []deed {
 	case p.probe.settled != 0 && now >= p.probe.settled:
 		return p.settle(now)
 	case p.probe.until == 0 && p.active && p.relayed() && now >= p.probe.next:
+		if slices.ContainsFunc(p.waiting, func(s sentPing) bool { return !s.missed }) {
+			p.probe.next = now + patience/10 // its pong would turn the tunnel back to the relay
+			return nil
+		}
 		direct := capped(w.direct, maxDirect)
 		if len(direct) == 0 {
 			p.planProbe(now)
