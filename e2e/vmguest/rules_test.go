@@ -33,7 +33,7 @@ func TestKernelRules(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			below, err := access.Underlay(self, 51820, "mesh0", 22)
+			below, err := access.Underlay(self.Role, 51820, "mesh0", 22)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -89,18 +89,18 @@ func TestUnderlay(t *testing.T) {
 	}{
 		"underlay-validator":        {"v1", 51820, []uint16{2222, 22, 22}},
 		"underlay-validator-closed": {"v1", 0, nil},
-		"underlay-sentry":           {"s1", 51820, []uint16{22}},
+		"underlay-sentry":           {"s1", 51820, []uint16{22, 26656}},
 	} {
-		got, err := Underlay(member(t, r, test.self), test.listen, "mesh0", test.open...)
+		got, err := Underlay(member(t, r, test.self).Role, test.listen, "mesh0", test.open...)
 		if err != nil {
 			t.Fatal(err)
 		}
 		golden(t, name, got)
 	}
-	if got, err := Underlay(member(t, r, "g1"), 51820, "mesh0"); got != "" || err != nil {
+	if got, err := Underlay(roster.RoleGenesisValidator, 51820, "mesh0"); got != "" || err != nil {
 		t.Errorf("a genesis validator has a filter (%v):\n%s", err, got)
 	}
-	if _, err := Underlay(member(t, r, "s1"), 0, "mesh0"); err == nil {
+	if _, err := Underlay(roster.RoleSentry, 0, "mesh0"); err == nil {
 		t.Error("a sentry whose port is not known has a filter")
 	}
 }
@@ -115,7 +115,7 @@ func TestRulesRefuse(t *testing.T) {
 		if _, err := Rules(r, r.Members[0], name, 0); err == nil {
 			t.Errorf("rules for a device called %q", name)
 		}
-		if _, err := Underlay(r.Members[0], 1, name); err == nil {
+		if _, err := Underlay(r.Members[0].Role, 1, name); err == nil {
 			t.Errorf("underlay rules for a device called %q", name)
 		}
 		if _, err := Shut(name); err == nil {

@@ -11,39 +11,55 @@ import (
 
 // Underlay returns the packet filter of all devices of a member's host but loopback and the mesh's, for nft(8): its
 // table takes the place of the one that there is, if any. Listen is the UDP port of the tunnel, 0 if it is not known,
-// open the TCP ports that strangers may connect to, as SSH's.
+// open the TCP ports that strangers may connect to, as SSH's and, of a sentry, those of its node and its relay.
 //
-// A validator takes nothing that it did not ask for, but what a host needs to have an address at all: who looks for it
-// finds a host that does not answer. A sentry is to be found; one address may not start more than 50 exchanges a second
-// with its tunnel, since each costs the tunnel a computation before it knows whether a member asks. Members of other
-// roles have no such filter, and the text is empty.
-func Underlay(self roster.Member, listen uint16, iface string, open ...uint16) (string, error) {
+// What the host did not ask for is dropped, but what it needs to have an address at all. Who looks for a validator finds
+// a host that does not answer. A sentry is to be found: it answers pings, and its tunnel takes strangers; one address may
+// not start more than 50 exchanges a second with it, since each costs the tunnel a computation before it knows whether a
+// member asks. Members of other roles have no such filter, and the text is empty.
+func Underlay(role roster.Role, listen uint16, iface string, open ...uint16) (string, error) {
 	if err := checkInterface(iface); err != nil {
 		return "", err
 	}
 	t := table{name: "pressenter_underlay"}
-	switch self.Role {
+	switch role {
 	case roster.RoleValidator:
-		t.hide(listen, iface, open)
 	case roster.RoleSentry:
 		if listen == 0 {
 			return "", errors.New("make the packet filter of a sentry: the port of its tunnel is not known")
 		}
-		t.slow(listen, iface)
+		t.counting()
 	default:
 		return "", nil
 	}
+	t.chain("input")
+	t.line(2, `iifname { "lo", %q } accept`, iface)
+	// The tunnel's port comes before all else, so that no other rule opens it.
+	switch {
+	case role == roster.RoleSentry:
+		const over = "limit rate over 50/second burst 50 packets } counter drop"
+		t.line(2, "udp dport %d ct state new update @new4 { ip saddr %s", listen, over)
+		t.line(2, "udp dport %d ct state new update @new6 { ip6 saddr and ffff:ffff:ffff:ffff:: %s", listen, over)
+		t.line(2, "udp dport %d accept", listen)
+	case listen != 0:
+		t.line(2, `udp dport %d ct state new counter drop comment "the tunnel dials out only"`, listen)
+	}
+	t.known()
+	if role == roster.RoleSentry {
+		t.line(2, "icmp type echo-request limit rate 10/second accept")
+		t.line(2, "icmpv6 type echo-request limit rate 10/second accept")
+	}
+	if len(open) > 0 {
+		t.line(2, "tcp dport { %s } accept", ports(open))
+	}
+	t.line(2, "counter drop")
+	t.line(1, "}")
 	return t.text(), nil
 }
 
-// hide writes what a validator takes. The tunnel's answers are known by their connections' state, which the kernel
-// keeps for UDP too. The tunnel's port comes before all else, so that no other rule opens it.
-func (t *table) hide(listen uint16, iface string, open []uint16) {
-	t.chain("input")
-	t.line(2, `iifname { "lo", %q } accept`, iface)
-	if listen != 0 {
-		t.line(2, `udp dport %d ct state new counter drop comment "the tunnel dials out only"`, listen)
-	}
+// known writes what every host takes: answers, those of the tunnel too, since the kernel keeps their connections' state
+// for UDP as well, and what an address costs.
+func (t *table) known() {
 	t.line(2, "ct state established,related accept")
 	t.line(2, "%s accept", icmp4Errors)
 	t.line(2, "%s accept", icmp6Errors)
@@ -51,11 +67,6 @@ func (t *table) hide(listen uint16, iface string, open []uint16) {
 	t.line(2, `icmpv6 type mld-listener-query accept comment "neighbours behind a switch"`)
 	t.line(2, `udp sport 67 udp dport 68 accept comment "DHCP"`)
 	t.line(2, `ip6 saddr fe80::/10 udp sport 547 udp dport 546 accept comment "DHCPv6"`)
-	if len(open) > 0 {
-		t.line(2, "tcp dport { %s } accept", ports(open))
-	}
-	t.line(2, "counter drop")
-	t.line(1, "}")
 }
 
 // ports writes each once, in order.
@@ -67,9 +78,9 @@ func ports(open []uint16) string {
 	return strings.Join(out, ", ")
 }
 
-// slow writes how fast strangers may talk to a sentry's tunnel. An IPv6 network of /64 counts as one address. When the
-// sets are full the rest passes: WireGuard has a limit of its own.
-func (t *table) slow(listen uint16, iface string) {
+// counting writes the sets that say how fast strangers talk to a sentry's tunnel. An IPv6 network of /64 counts as one
+// address. When the sets are full the rest passes: WireGuard has a limit of its own.
+func (t *table) counting() {
 	for _, version := range []string{"4", "6"} {
 		t.line(1, "set new%s {", version)
 		t.line(2, "type ipv%s_addr", version)
@@ -78,13 +89,4 @@ func (t *table) slow(listen uint16, iface string) {
 		t.line(2, "timeout 1m")
 		t.line(1, "}")
 	}
-	const over = "limit rate over 50/second burst 50 packets } counter drop"
-	t.chain("input")
-	t.line(2, `iifname { "lo", %q } accept`, iface)
-	t.line(2, "udp dport != %d accept", listen)
-	t.line(2, "meta l4proto != udp accept")
-	t.line(2, "ct state != new accept")
-	t.line(2, "update @new4 { ip saddr %s", over)
-	t.line(2, "update @new6 { ip6 saddr and ffff:ffff:ffff:ffff:: %s", over)
-	t.line(1, "}")
 }

@@ -30,7 +30,7 @@ func newUnderlay(t *testing.T, self string, open ...uint16) *stand {
 	s.ip(s.far, "addr add %s/24 dev eth0", farIP)
 	s.ip(s.far, "addr add %s/24 dev eth0", otherIP)
 	s.ip(s.far, "addr add %s/64 dev eth0 nodad", farIP6)
-	text, err := Underlay(s.self, tunnelPort, "mesh0", open...)
+	text, err := Underlay(s.self.Role, tunnelPort, "mesh0", open...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestHiddenHostGetsAnAddress(t *testing.T) {
 
 // TestSentryIsNotFlooded has one address start many exchanges with the tunnel. Another one still can.
 func TestSentryIsNotFlooded(t *testing.T) {
-	s := newUnderlay(t, "s1")
+	s := newUnderlay(t, "s1", 26656)
 	to := netip.AddrPortFrom(nearIP, tunnelPort)
 	tunnel, err := s.near.ListenPacket("udp", to.String())
 	if err != nil {
@@ -230,7 +230,7 @@ func TestSentryIsNotFlooded(t *testing.T) {
 	send(otherIP, "another")
 	came("another")
 
-	// Other ports are not concerned.
+	// What is open is not concerned, and what is not is closed.
 	accept := s.listens(netip.AddrPortFrom(nearIP, 26656))
 	c := s.reach(farIP, netip.AddrPortFrom(nearIP, 26656))
 	in := accept()
@@ -238,5 +238,11 @@ func TestSentryIsNotFlooded(t *testing.T) {
 	c.Close()
 	if _, err := io.ReadAll(in); err != nil {
 		t.Fatal(err)
+	}
+	for _, a := range []struct{ near, far netip.Addr }{{nearIP, farIP}, {nearIP6, farIP6}} {
+		s.listens(netip.AddrPortFrom(a.near, 26657))
+		s.blocked("pressenter_underlay", "input", "counter", "tcp", s.far, a.far, netip.AddrPortFrom(a.near, 26657))
+		s.blocked("pressenter_underlay", "input", "counter", "udp", s.far, a.far, netip.AddrPortFrom(a.near, 53))
+		s.exchange(s.near, a.near, s.far, netip.AddrPortFrom(a.far, tunnelPort))
 	}
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"reflect"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/access"
@@ -45,7 +48,7 @@ func meshWanted(f facts) (meshrun.Spec, bool) {
 	if !local.Forwards {
 		s.Interface = "pressenter"
 		// Without the port of SSH the filter would shut out whoever keeps the host.
-		s.Underlay, s.Open = listen.Machine && len(f.ssh) > 0, f.ssh
+		s.Underlay, s.Open = listen.Machine && len(f.ssh) > 0, openPorts(f.ssh, self.Role, listen)
 		return s, true
 	}
 	s.Backend = "netstack" // hosts that share a computer have no network of their own
@@ -61,6 +64,25 @@ func meshWanted(f facts) (meshrun.Spec, bool) {
 		}
 	}
 	return s, true
+}
+
+// openPorts are the TCP ports of a machine that stay open to the world: whoever keeps it comes in by SSH, and a sentry is
+// there to be reached.
+func openPorts(ssh []uint16, role roster.Role, listen api.Listen) []uint16 {
+	open := slices.Clone(ssh)
+	if role != roster.RoleSentry {
+		return open
+	}
+	for _, address := range []string{listen.P2P, listen.Relay} {
+		_, port, err := net.SplitHostPort(strings.TrimPrefix(address, "tcp://"))
+		if err != nil {
+			continue // it does not listen there
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil && n != 0 {
+			open = append(open, uint16(n))
+		}
+	}
+	return open
 }
 
 // followMesh makes the mesh process as it is wanted. A new process is started only for what a running one cannot take.

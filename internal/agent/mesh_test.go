@@ -279,3 +279,16 @@ func (m *fakeMesh) serve(l net.Listener) {
 	m.t.Cleanup(func() { _ = s.Close() })
 	go func() { _ = s.Serve(l) }()
 }
+
+// A sentry of a machine is to be reached, a validator by nobody but its keeper.
+func TestOpenPorts(t *testing.T) {
+	listen := api.Listen{P2P: "[::]:26656", RPC: "127.0.0.1:26657", Relay: "[::]:443"}
+	for role, want := range map[roster.Role][]uint16{roster.RoleValidator: {22}, roster.RoleSentry: {22, 26656, 443}} {
+		if got := openPorts([]uint16{22}, role, listen); !slices.Equal(got, want) {
+			t.Errorf("%s: %d, want %d", role, got, want)
+		}
+	}
+	if got := openPorts(nil, roster.RoleSentry, api.Listen{P2P: "[::]:26656"}); !slices.Equal(got, []uint16{26656}) {
+		t.Errorf("without a relay: %d", got)
+	}
+}

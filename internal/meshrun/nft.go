@@ -20,26 +20,46 @@ const nftTimeout = 10 * time.Second
 func LoadRules(ctx context.Context, text string) error { return loadRules(ctx, nftPaths, text) }
 
 func loadRules(ctx context.Context, paths, text string) error {
+	if _, err := runNFT(ctx, paths, text, "-f", "-"); err != nil {
+		return fmt.Errorf("load the packet filter: %w", err)
+	}
+	return nil
+}
+
+// nftError says that nft(8) ran and refused.
+type nftError struct {
+	program, complaint string
+	err                error
+}
+
+func (e *nftError) Error() string {
+	return fmt.Sprintf("run %s: %v: %s", e.program, e.err, shorten(e.complaint))
+}
+
+func (e *nftError) Unwrap() error { return e.err }
+
+// runNFT has nft(8) read text, and returns what it prints.
+func runNFT(ctx context.Context, paths, text string, args ...string) (string, error) {
 	nft, err := findIn(paths, "nft")
 	if err != nil {
-		return fmt.Errorf("load the packet filter: %w: install the package nftables", err)
+		return "", fmt.Errorf("%w: install the package nftables", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, nftTimeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, nft, "-f", "-")
+	cmd := exec.CommandContext(ctx, nft, args...)
 	cmd.Env = []string{"PATH=" + paths, "LC_ALL=C"} // nothing of ours: it needs no secret
 	cmd.WaitDelay = time.Second
 	cmd.Stdin = strings.NewReader(text)
-	var complaint bytes.Buffer
-	cmd.Stderr = &complaint
+	var said, complaint bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &complaint
 	err = cmd.Run()
 	if ctx.Err() != nil {
-		err = ctx.Err() // which says more than that it was killed
+		return "", fmt.Errorf("run %s: %w: %s", nft, ctx.Err(), shorten(complaint.String())) // rather than that it was killed
 	}
 	if err != nil {
-		return fmt.Errorf("load the packet filter: run %s: %w: %s", nft, err, shorten(complaint.String()))
+		return "", &nftError{program: nft, complaint: complaint.String(), err: err}
 	}
-	return nil
+	return said.String(), nil
 }
 
 // findIn returns the path of a program in one of the folders.

@@ -42,3 +42,52 @@ func TestNoRosterNoTraffic(t *testing.T) {
 		t.Errorf("the filter is %v\n%s", err, out)
 	}
 }
+
+// A filter that somebody emptied or changed is loaded again, and one that packets have gone through is left alone.
+func TestEmptiedFilter(t *testing.T) {
+	n := netlab.New(t).Namespace("emptied")
+	list := &roster.Roster{Format: roster.FormatVersion, ID: roster.Hash{1}, Generation: 1, MeshDriver: roster.MeshWireGuard, Members: []roster.Member{
+		{Name: "s1", Role: roster.RoleSentry, Identity: roster.Key{1}, Mesh: roster.Mesh{Key: roster.Key{1}, TLS: roster.Key{1}}},
+		{Name: "s2", Role: roster.RoleSentry, Identity: roster.Key{2}, Mesh: roster.Mesh{Key: roster.Key{2}, TLS: roster.Key{2}}},
+	}}
+	f := &rules{enabled: true, iface: "mesh0", underlay: true, port: 51820, open: []uint16{22}, loader: LoadRules, lister: listRules}
+	do := func(what func() error) {
+		t.Helper()
+		if err := n.Do(what); err != nil {
+			t.Fatal(err)
+		}
+	}
+	nft := func(args ...string) string {
+		t.Helper()
+		out, err := n.Command(t.Context(), "nft", args...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("nft %s: %v: %s", strings.Join(args, " "), err, out)
+		}
+		return string(out)
+	}
+	do(func() error { return f.load(t.Context(), membersOf(list), roster.Key{1}) })
+	whole := nft("--stateless", "list", "ruleset")
+	for _, test := range []struct {
+		by   []string
+		want bool
+	}{
+		{[]string{"list", "ruleset"}, false},
+		{[]string{"add", "element", "inet", "pressenter_underlay", "new4", "{ 192.0.2.1 limit rate over 50/second }"}, false},
+		{[]string{"flush", "ruleset"}, true},
+		{[]string{"delete", "table", "inet", "pressenter_underlay"}, true},
+		{[]string{"insert", "rule", "inet", "pressenter_underlay", "input", "accept"}, true},
+		{[]string{"list", "ruleset"}, false},
+	} {
+		nft(test.by...)
+		do(func() error {
+			changed, err := f.restore(t.Context())
+			if err == nil && changed != test.want {
+				t.Errorf("after nft %s: loaded again %v, want %v", strings.Join(test.by, " "), changed, test.want)
+			}
+			return err
+		})
+	}
+	if now := nft("--stateless", "list", "ruleset"); now != whole {
+		t.Errorf("the filter was\n%s\nand is\n%s", whole, now)
+	}
+}

@@ -62,6 +62,7 @@ func (r *running) carry(ctx context.Context) (err error) {
 	g.Go(func() error { return r.mesh.Run(life) })
 	g.Go(func() error { return wireguard.WatchUnderlay(life, r.mesh.UnderlayChanged) })
 	g.Go(func() error { return r.settleAgain(life) })
+	g.Go(func() error { return r.watchFilter(life) })
 	if r.server != nil {
 		g.Go(func() error { return r.relay(life) })
 	}
@@ -136,7 +137,7 @@ func (r *running) open(ctx context.Context, tunnelLog *slog.Logger) error {
 	r.members.Store(membersOf(r.rosters.State().Effective))
 	r.rules = &rules{
 		enabled: r.driver.filters(), iface: r.spec.Interface, underlay: r.spec.Underlay, open: r.spec.Open,
-		port: r.device.ListenPort(), loader: LoadRules,
+		port: r.device.ListenPort(), loader: LoadRules, lister: listRules,
 	}
 	if err := r.rules.load(ctx, r.members.Load(), r.spec.Identity); err != nil {
 		return errors.Join(err, r.device.Close())

@@ -18,7 +18,9 @@ type rules struct {
 	open     []uint16
 	port     uint16
 	loader   func(ctx context.Context, text string) error
-	loaded   string
+	// lister returns what the kernel has of a text; nil: it is not looked at.
+	lister         func(ctx context.Context, text string) (string, error)
+	loaded, listed string
 }
 
 // errFilter is in the error when the packet filter could not be loaded.
@@ -41,7 +43,10 @@ func (f *rules) load(ctx context.Context, m *members, self roster.Key) error {
 		return fmt.Errorf("%w: %w", errFilter, err)
 	}
 	f.loaded = text
-	return nil
+	if f.lister != nil {
+		f.listed, err = f.lister(ctx, text)
+	}
+	return err
 }
 
 // text is what the filter is to be.
@@ -54,6 +59,6 @@ func (f *rules) text(m *members, self roster.Key) (string, error) {
 	if err != nil || !f.underlay {
 		return text, err
 	}
-	more, err := access.Underlay(member, f.port, f.iface, f.open...)
+	more, err := access.Underlay(member.Role, f.port, f.iface, f.open...)
 	return text + more, err
 }

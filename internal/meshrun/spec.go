@@ -41,7 +41,7 @@ type Spec struct {
 	Relay string `json:"relay,omitempty"`
 	// Underlay: the host is ours alone, so its other network devices are filtered too.
 	Underlay bool `json:"underlay,omitempty"`
-	// Open are TCP ports of a hidden host that stay open to the world then, as sshd's.
+	// Open are TCP ports that stay open to the world then, as sshd's.
 	Open []uint16 `json:"open,omitempty"`
 	// Serve are the services that peers may reach here where the mesh is in user space.
 	Serve []Served `json:"serve,omitempty"`
