@@ -69,6 +69,11 @@ func Rules(r *roster.Roster, self roster.Member, iface string, user int) (string
 				t.line(2, "ip6 %s @%s %s%s accept comment %q", c.far, p.set, who, s.match(), s)
 			}
 		}
+		if c.hook == "input" {
+			// Silence would let the other side keep the connection for minutes, and its node take us for somebody who is
+			// linked already. Who only tries ports gets no answer.
+			t.line(2, `tcp flags & (syn | rst) == 0 counter reject with tcp reset comment "a connection from before this host came up"`)
+		}
 		t.line(2, `counter drop comment "not allowed to start"`)
 		t.line(1, "}")
 	}

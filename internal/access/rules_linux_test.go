@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/pressenter/pressenter/internal/netlab"
 	"github.com/pressenter/pressenter/internal/roster"
 )
@@ -291,6 +293,54 @@ func TestRulesInTheKernel(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestForgottenConnectionEnds: a host that lost power knows nothing of its connections. The others do, and what they send
+// has to end them: a sentry's node turns the validator away as long as it takes it for linked.
+func TestForgottenConnectionEnds(t *testing.T) {
+	r := deployment("v1", "v2", "s1", "s2")
+	s := newStand(t, r, "v1")
+	s.load(r)
+	var raw net.PacketConn
+	err := s.far.Do(func() (err error) {
+		raw, err = net.ListenPacket("ip6:tcp", s.address("s1").String())
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	conn, err := raw.(*net.IPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const checksum = 16 // where TCP has it
+	if ctlErr := conn.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_CHECKSUM, checksum)
+	}); ctlErr != nil || err != nil {
+		t.Fatal(ctlErr, err)
+	}
+	send := func(flags byte, from, to uint16) {
+		segment := make([]byte, 20)
+		binary.BigEndian.PutUint16(segment, from)
+		binary.BigEndian.PutUint16(segment[2:], to)
+		segment[4], segment[8], segment[12], segment[13], segment[14] = 1, 1, 5<<4, flags, 255
+		if _, err := raw.WriteTo(segment, &net.IPAddr{IP: s.address("v1").AsSlice()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const syn, rst, ack = 2, 4, 16
+	send(syn, P2P.Port(), 40000) // must not be answered
+	send(ack, P2P.Port(), 40001)
+	_ = raw.SetReadDeadline(time.Now().Add(eventually))
+	answer := make([]byte, 100)
+	n, _, err := raw.ReadFrom(answer)
+	if err != nil {
+		t.Fatal("nothing ends the connection: ", err)
+	}
+	if n < 20 || binary.BigEndian.Uint16(answer) != 40001 || answer[13]&rst == 0 {
+		t.Errorf("the answer is %x, no reset from port 40001", answer[:n])
 	}
 }
 
