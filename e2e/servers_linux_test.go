@@ -153,7 +153,7 @@ func TestServers(t *testing.T) {
 		})
 	})
 	t.Run("destroy", func(t *testing.T) {
-		s.does(t, "destroy", "--name", "servers", "--yes")
+		s.does(t, "destroy", "--name", "servers")
 		for name, h := range s.hosts {
 			left, err := h.Exec(t.Context(), "sh", "-c", "ls -d /var/lib/pressenter /opt/pressenter /etc/systemd/system/pressenter* 2>/dev/null; ps ax | grep '[p]ressenter\\|[p]racticed' || :")
 			if err != nil {
