@@ -1,7 +1,6 @@
 package access
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,7 +9,7 @@ import (
 )
 
 // Underlay returns the packet filter of all devices of a member's host but loopback and the mesh's, for nft(8): its
-// table takes the place of the one that there is, if any. Listen is the UDP port of the tunnel, 0 if it is not known,
+// table takes the place of the one that there is, if any. Listen is the UDP port of the tunnel, 0 if there is none or it is not known,
 // open the TCP ports that strangers may connect to, as SSH's and, of a sentry, those of its node and its relay.
 //
 // What the host did not ask for is dropped, but what it needs to have an address at all. Who looks for a validator finds
@@ -25,10 +24,9 @@ func Underlay(role roster.Role, listen uint16, iface string, open ...uint16) (st
 	switch role {
 	case roster.RoleValidator:
 	case roster.RoleSentry:
-		if listen == 0 {
-			return "", errors.New("make the packet filter of a sentry: the port of its tunnel is not known")
+		if listen != 0 {
+			t.counting()
 		}
-		t.counting()
 	default:
 		return "", nil
 	}
@@ -36,12 +34,13 @@ func Underlay(role roster.Role, listen uint16, iface string, open ...uint16) (st
 	t.line(2, `iifname { "lo", %q } accept`, iface)
 	// The tunnel's port comes before all else, so that no other rule opens it.
 	switch {
+	case listen == 0: // no mesh
 	case role == roster.RoleSentry:
 		const over = "limit rate over 50/second burst 50 packets } counter drop"
 		t.line(2, "udp dport %d ct state new update @new4 { ip saddr %s", listen, over)
 		t.line(2, "udp dport %d ct state new update @new6 { ip6 saddr and ffff:ffff:ffff:ffff:: %s", listen, over)
 		t.line(2, "udp dport %d accept", listen)
-	case listen != 0:
+	default:
 		t.line(2, `udp dport %d ct state new counter drop comment "the tunnel dials out only"`, listen)
 	}
 	t.known()

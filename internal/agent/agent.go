@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/machine"
 	"github.com/pressenter/pressenter/internal/process"
 	"github.com/pressenter/pressenter/internal/rosterdir"
 	"github.com/pressenter/pressenter/internal/signing"
@@ -222,6 +223,7 @@ func (k *keeper) look() (facts, error) {
 	if f.moved, err = k.Folder.moved(f.host); err != nil {
 		return f, err
 	}
+	f.filtered = machine.Filtered()
 	if f.ssh, err = k.Folder.sshPorts(); err != nil {
 		return f, err
 	}

@@ -19,6 +19,8 @@ type facts struct {
 	signing signing.Status
 	up      bool     // supervisor or daemon runs
 	ssh     []uint16 // TCP ports of a machine at which its keeper reaches it
+	// filtered: its packet filter is proven to let the keeper in.
+	filtered bool
 }
 
 // wish is what should become of the node.

@@ -47,8 +47,8 @@ func meshWanted(f facts) (meshrun.Spec, bool) {
 	}
 	if !local.Forwards {
 		s.Interface = "pressenter"
-		// Without the port of SSH the filter would shut out whoever keeps the host.
-		s.Underlay, s.Open = listen.Machine && len(f.ssh) > 0, openPorts(f.ssh, self.Role, listen)
+		// Without the port of SSH the filter would shut out whoever keeps the host, and so might one that nobody came in through.
+		s.Underlay, s.Open = listen.Machine && f.filtered && len(f.ssh) > 0, openPorts(f.ssh, self.Role, listen)
 		return s, true
 	}
 	s.Backend = "netstack" // hosts that share a computer have no network of their own

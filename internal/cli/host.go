@@ -8,8 +8,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +27,9 @@ func newHostCmd() *cobra.Command {
 		}),
 		hostCmd("inspect", "Say what runs here, without the agent", func(context.Context, struct{}) (api.HostStatus, error) {
 			return agent.Inspect(folder), nil
+		}),
+		hostCmd("confirm", "Keep what was changed on trial", func(ctx context.Context, _ struct{}) (struct{}, error) {
+			return struct{}{}, machine.Confirm(ctx)
 		}),
 		hostCmd("stop-agent", "End the agent and the mesh process", func(ctx context.Context, _ struct{}) (struct{}, error) {
 			return struct{}{}, errors.Join(machine.StopAgent(ctx), agent.StopMesh(ctx, folder))
@@ -76,21 +77,12 @@ func setUp(ctx context.Context, folder agent.Folder, s machine.Spec) (machine.Re
 	if enrolled && (e.Deployment != s.Deployment || e.Name != s.Host || e.Role != s.Role) {
 		return machine.Report{}, fmt.Errorf("this machine is %s %q of the deployment %q already: take it out of that one first", e.Role, e.Name, e.Deployment)
 	}
-	if err := folder.NoteMachine(agent.Machine{SSH: sshPorts()}); err != nil {
+	visit, _ := machine.FindVisit()
+	s.SSH = machine.SSHPorts(ctx, visit)
+	if err := folder.NoteMachine(agent.Machine{SSH: s.SSH}); err != nil {
 		return machine.Report{}, err
 	}
 	return machine.Setup(ctx, s)
-}
-
-// sshPorts are the ports at which SSH is reached here: sshd notes that of its connection for its children.
-func sshPorts() []uint16 {
-	fields := strings.Fields(os.Getenv("SSH_CONNECTION"))
-	if len(fields) == 4 {
-		if port, err := strconv.ParseUint(fields[3], 10, 16); err == nil && port != 0 {
-			return []uint16{uint16(port)}
-		}
-	}
-	return []uint16{22}
 }
 
 // stopAll ends everything of the host, and reads what somebody may need once it is gone.

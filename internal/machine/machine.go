@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/pressenter/pressenter/internal/atomicfile"
+	"github.com/pressenter/pressenter/internal/health"
 )
 
 // Folder is where all of a host is on a machine; Programs is where the versions of this program lie side by side, each in
@@ -31,6 +32,11 @@ type Spec struct {
 	Deployment string `json:"deployment"`
 	Host       string `json:"host"`
 	Role       string `json:"role"`
+	// SSH are the TCP ports at which whoever keeps the machine reaches it.
+	SSH []uint16 `json:"ssh,omitempty"`
+	// Open are other TCP ports that strangers may connect to, and Tunnel the UDP port of the mesh; 0: none is known.
+	Open   []uint16 `json:"open,omitempty"`
+	Tunnel uint16   `json:"tunnel,omitempty"`
 }
 
 // Left is what a machine holds that may be needed once it is gone.
@@ -42,6 +48,14 @@ type Left struct {
 // Report says what was found and changed.
 type Report struct {
 	Changed []string `json:"changed"`
+	// Findings are what could not be made as it should be, and does not keep a host from working.
+	Findings []health.Finding `json:"findings,omitempty"`
+	// Trial: what was changed has to be confirmed by a new connection within [TrialLimit], or is taken back.
+	Trial bool `json:"trial,omitempty"`
+}
+
+func (r *Report) note(format string, args ...any) {
+	r.Changed = append(r.Changed, fmt.Sprintf(format, args...))
 }
 
 // AgentUnit is the systemd unit of the agent.
@@ -78,6 +92,9 @@ func Setup(ctx context.Context, spec Spec) (Report, error) {
 			return r, fmt.Errorf("set up machine: %w", err)
 		}
 	}
+	if err := harden(ctx, spec, &r); err != nil {
+		return r, fmt.Errorf("set up machine: %w", err)
+	}
 	return r, nil
 }
 
@@ -95,6 +112,9 @@ func Remove(ctx context.Context) error {
 		return err
 	}
 	if err := os.Remove(filepath.Join(units, AgentUnit)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := soften(ctx); err != nil {
 		return err
 	}
 	if err := systemctl(ctx, "daemon-reload"); err != nil {
@@ -137,12 +157,25 @@ func point(program string) error {
 	return os.Rename(tmp, Current)
 }
 
-// place writes a file unless it says the same already.
+// place writes a file of root's that everybody may read, unless it is there and says the same.
 func place(path, text string) (changed bool, err error) {
-	if b, err := os.ReadFile(path); err == nil && string(b) == text {
+	if same(path, text) {
 		return false, nil
 	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return false, err
+	}
 	return true, atomicfile.Write(path, []byte(text), 0o644)
+}
+
+// same says whether a file is as place would make it.
+func same(path, text string) bool {
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm() != 0o644 || info.Size() != int64(len(text)) {
+		return false
+	}
+	b, err := os.ReadFile(path)
+	return err == nil && string(b) == text
 }
 
 func systemctl(ctx context.Context, args ...string) error {

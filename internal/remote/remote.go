@@ -175,9 +175,14 @@ func (p *Provider) StartAgent(ctx context.Context, h deployment.Host) error {
 	if err != nil {
 		return err
 	}
-	spec := machine.Spec{Program: program, Deployment: p.Deployment, Host: h.Name, Role: string(h.Role)}
-	if _, err := call[machine.Report](ctx, p, h, program, "setup", spec); err != nil {
+	report, err := call[machine.Report](ctx, p, h, program, "setup", p.spec(h, program))
+	if err != nil {
 		return fmt.Errorf("set up machine %q: %w", h.Name, err)
+	}
+	if report.Trial {
+		if err := p.confirm(ctx, h, program); err != nil {
+			return fmt.Errorf("set up machine %q: %w", h.Name, err)
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, agentWait)
 	defer cancel()

@@ -1,0 +1,139 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+
+	"github.com/pressenter/pressenter/internal/health"
+)
+
+// ownUnits is for our units beside those of agent, mesh and node.
+const ownUnits = "/usr/local/lib/systemd/system"
+
+// harden makes the machine safe to leave alone. What cannot be done and does not keep a host from working is a finding.
+func harden(ctx context.Context, spec Spec, r *Report) error {
+	if err := guardDoors(ctx, spec, r); err != nil {
+		return fmt.Errorf("harden: %w", err)
+	}
+	return nil
+}
+
+// guardDoors closes what need not be open, on trial: the report says that it waits for a confirmation.
+func guardDoors(ctx context.Context, spec Spec, r *Report) error {
+	visit, found := FindVisit()
+	sshd, finding, err := sshdChange(ctx, visit, found)
+	if err != nil {
+		return err
+	}
+	if finding != nil {
+		r.Findings = append(r.Findings, *finding)
+	}
+	filter, err := firewallChange(spec)
+	if err != nil {
+		return err
+	}
+	r.Findings = append(r.Findings, otherFilters(ctx)...)
+	var files []changedFile
+	for _, c := range []*changedFile{sshd, filter} {
+		if c != nil {
+			files = append(files, *c)
+		}
+	}
+	switch {
+	case len(files) == 0 && !onTrial():
+		return nil
+	case len(files) == 0:
+		r.Trial = true
+		return restartTrial(ctx) // a set-up that was killed left it
+	case onTrial():
+		if err := endTrial(ctx); err != nil {
+			return err
+		}
+		return guardDoors(ctx, spec, r)
+	}
+	err = try(ctx, files, func(ctx context.Context) error {
+		if filter != nil {
+			if err := loadFirewall(ctx); err != nil {
+				return err
+			}
+		}
+		if sshd != nil {
+			return reloadSSHD(ctx)
+		}
+		return nil
+	})
+	if err != nil {
+		r.Findings = append(r.Findings, health.Finding{
+			Code: "not-hardened", Severity: health.Warning, Message: fmt.Sprintf("SSH and packet filter are as they were: %v.", err),
+			Next: "Mend the cause, then run 'pressenter apply'.",
+		})
+		return nil
+	}
+	for _, f := range files {
+		r.note("%s", f.path)
+	}
+	r.Trial = true
+	return nil
+}
+
+// Filtered says whether the machine has a packet filter that whoever keeps it came in through.
+func Filtered() bool {
+	_, err := os.Stat(firewallFile)
+	_, undone := takenBack()
+	return err == nil && !undone
+}
+
+// CheckDoors says what of SSH and the packet filter is not as a set-up left it. It changes nothing.
+func CheckDoors() (found []health.Finding) {
+	if at, undone := takenBack(); undone {
+		found = append(found, health.Finding{
+			Code: "trial-taken-back", Severity: health.Warning, Subject: "sshd and packet filter",
+			Message: fmt.Sprintf("What was changed of SSH and the packet filter was taken back at %s: nobody confirmed by a new connection within a minute.", at),
+			Next:    "Run 'pressenter apply'. If it happens again, see docs/runbooks/ssh-locked-out.md.",
+		})
+	}
+	if !same(sshdDropIn, sshdText("")) && !same(sshdDropIn, sshdText("no")) {
+		found = append(found, health.Finding{
+			Code: "ssh-not-hardened", Severity: health.Warning, Subject: sshdDropIn,
+			Message: sshdDropIn + " is not there, or was edited: SSH may take passwords.",
+			Next:    "Run 'pressenter apply', which says why if it cannot make it.",
+		})
+	}
+	if _, err := os.Stat(firewallFile); err != nil {
+		found = append(found, health.Finding{
+			Code: "firewall-not-at-boot", Severity: health.Warning, Subject: firewallFile,
+			Message: firewallFile + " is not there: between boot and the start of the mesh, no packet filter holds.", Next: "Run 'pressenter apply'.",
+		})
+	}
+	return found
+}
+
+// soften takes away what harden made, the sshd settings too: whoever uses the server next may come in as before.
+func soften(ctx context.Context) error {
+	if err := endTrial(ctx); err != nil {
+		return err
+	}
+	err := errors.Join(removeFirewall(ctx), removeSSHD(ctx))
+	if _, missing := os.Stat(filepath.Join(ownUnits, trialUnit)); missing == nil {
+		_, e := output(ctx, "systemctl", "disable", "--quiet", trialUnit)
+		err = errors.Join(err, e)
+	}
+	for _, name := range []string{trialUnit, trialTimer} {
+		if e := os.Remove(filepath.Join(ownUnits, name)); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
+	return errors.Join(err, os.RemoveAll(configFolder))
+}
+
+func homeOf(name string) string {
+	if u, err := user.Lookup(name); err == nil {
+		return u.HomeDir
+	}
+	return "/root"
+}
