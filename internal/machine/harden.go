@@ -17,10 +17,49 @@ const ownUnits = "/usr/local/lib/systemd/system"
 
 // harden makes the machine safe to leave alone. What cannot be done and does not keep a host from working is a finding.
 func harden(ctx context.Context, spec Spec, r *Report) error {
-	if err := guardDoors(ctx, spec, r); err != nil {
-		return fmt.Errorf("harden: %w", err)
+	for _, step := range []func() error{
+		func() error { return keepJournal(ctx, r) },
+		func() error { return keepKernel(ctx, r) },
+		func() error { return keepTime(ctx, r) },
+		func() error { return keepUpdates(ctx, spec, r) },
+		func() error { return needFilter(ctx, r) },
+		func() error { return guardDoors(ctx, spec, r) }, // last, as the time for a confirmation begins with it
+	} {
+		if err := step(); err != nil {
+			return fmt.Errorf("harden: %w", err)
+		}
 	}
 	return nil
+}
+
+// needFilter installs what loads packet filters. Without it there is no mesh.
+func needFilter(ctx context.Context, r *Report) error {
+	if _, err := program("nft"); err == nil {
+		return nil
+	}
+	if err := install(ctx, "nftables"); err != nil {
+		return fmt.Errorf("this host needs nftables: %w", err)
+	}
+	r.note("package nftables")
+	return nil
+}
+
+// Check says what of the hardening is not as a set-up left it. It changes nothing.
+func Check(ctx context.Context, deployment, host string) (found []health.Finding) {
+	for path, text := range map[string]string{
+		journalFile: journalText, kernelFile: kernelText, updatesFile: updatesText, needrestartFile: needrestartText,
+		updatesTimer: updatesAt(deployment, host),
+	} {
+		if !same(path, text) {
+			found = append(found, health.Finding{
+				Code: "drift-file", Severity: health.Warning, Subject: path, Message: path + " was edited or removed on the machine.",
+				Next: "Run 'pressenter apply', which puts it back.",
+			})
+		}
+	}
+	found = append(append(found, checkTime(ctx)...), checkDoors()...)
+	health.Sort(found)
+	return found
 }
 
 // guardDoors closes what need not be open, on trial: the report says that it waits for a confirmation.
@@ -88,8 +127,8 @@ func Filtered() bool {
 	return err == nil && !undone
 }
 
-// CheckDoors says what of SSH and the packet filter is not as a set-up left it. It changes nothing.
-func CheckDoors() (found []health.Finding) {
+// checkDoors says what of SSH and the packet filter is not as a set-up left it. It changes nothing.
+func checkDoors() (found []health.Finding) {
 	if at, undone := takenBack(); undone {
 		found = append(found, health.Finding{
 			Code: "trial-taken-back", Severity: health.Warning, Subject: "sshd and packet filter",
@@ -119,6 +158,11 @@ func soften(ctx context.Context) error {
 		return err
 	}
 	err := errors.Join(removeFirewall(ctx), removeSSHD(ctx))
+	for _, path := range []string{journalFile, kernelFile, updatesFile, updatesTimer, needrestartFile} {
+		if e := os.Remove(path); e != nil && !errors.Is(e, fs.ErrNotExist) {
+			err = errors.Join(err, e)
+		}
+	}
 	if _, missing := os.Stat(filepath.Join(ownUnits, trialUnit)); missing == nil {
 		_, e := output(ctx, "systemctl", "disable", "--quiet", trialUnit)
 		err = errors.Join(err, e)

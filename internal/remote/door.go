@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/machine"
@@ -39,12 +40,24 @@ func portOf(address string) uint16 {
 // confirm proves that the way to a machine still works, by a new connection, and has it keep what it changed on trial. If
 // that fails, the machine takes it back.
 func (p *Provider) confirm(ctx context.Context, h deployment.Host, program string) error {
-	ctx, cancel := context.WithTimeout(ctx, machine.TrialLimit)
+	ctx, cancel := context.WithTimeout(ctx, machine.TrialLimit/2)
 	defer cancel()
-	fresh := &Provider{Exe: p.Exe, Dialer: p.Dialer, Deployment: p.Deployment}
-	defer fresh.Close()
-	if _, err := call[struct{}](ctx, fresh, h, program, "confirm", struct{}{}); err != nil {
-		return fmt.Errorf("come in by a new connection: %w; what was changed of SSH and the packet filter takes itself back within %v", err, machine.TrialLimit)
+	t := time.NewTicker(confirmEvery)
+	defer t.Stop()
+	for {
+		fresh := &Provider{Exe: p.Exe, Dialer: p.Dialer, Deployment: p.Deployment}
+		_, err := call[struct{}](ctx, fresh, h, program, "confirm", struct{}{})
+		fresh.Close()
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-t.C: // sshd listens to nobody for a moment while it reads its configuration
+		case <-ctx.Done():
+			return fmt.Errorf("come in by a new connection: %w; what was changed of SSH and the packet filter takes itself back within %v", err, machine.TrialLimit)
+		}
 	}
-	return nil
 }
+
+// confirmEvery is how often a new connection is tried.
+const confirmEvery = 500 * time.Millisecond

@@ -167,6 +167,7 @@ func TestDoors(t *testing.T) {
 			t.Fatal(err)
 		}
 		expectDoors(t, h, "confirmed", shut)
+		tends(t, h)
 		if r := k.setUpOnly(h); r.Trial || len(r.Changed) != 0 {
 			t.Errorf("the second time there is something to do: %+v", r)
 		}
@@ -187,6 +188,64 @@ func TestDoors(t *testing.T) {
 			t.Fatal(err)
 		}
 		expectDoors(t, h, "removed", open)
+		if left := in(t, h, "find /etc /usr/local -name '*pressenter*'"); left != "" {
+			t.Errorf("it left %s", left)
+		}
+	})
+}
+
+// tends looks at what a server does by itself.
+func tends(t *testing.T, h *lab.Host) {
+	t.Helper()
+	for script, want := range map[string]string{
+		"systemd-analyze cat-config systemd/journald.conf | grep -c ^SystemMaxUse=1G":                                                         "1",
+		"apt-config shell r Unattended-Upgrade::Automatic-Reboot u APT::Periodic::Unattended-Upgrade":                                         "r='false'\nu='1'",
+		`unattended-upgrade --dry-run --debug 2>&1 | grep '^Allowed origins' | tr ',' '\n' | grep -o 'label=[A-Za-z-]*' | sort | tr '\n' ' '`: "label=Debian-Security label=Ubuntu label=UbuntuESM label=UbuntuESMApps",
+		"systemctl show -p TimersCalendar --value apt-daily-upgrade.timer | grep -c OnCalendar":                                               "1",
+		"perl -e 'our %nrconf; do \"/etc/needrestart/conf.d/pressenter.conf\" or die; print join \",\", %{$nrconf{override_rc}}'":             "(?^:^pressenter-),0",
+	} {
+		if got := in(t, h, script); got != want {
+			t.Errorf("%s: %q, want %q", script, got, want)
+		}
+	}
+}
+
+// TestPackages has a server without a clock set up where names, or packages, cannot be had: it is set up, and told which.
+func TestPackages(t *testing.T) {
+	k := newKeeper(t, lab.Options{Hosts: 1})
+	h := k.lab.Host("h1")
+	in(t, h, "dpkg --purge systemd-timesyncd")
+	for _, test := range []struct {
+		name    string
+		blocked []lab.Service
+		want    string
+	}{
+		{"names cannot be looked up", []lab.Service{lab.DNS, lab.APT}, "names cannot be looked up"},
+		{"the mirror is away", []lab.Service{lab.APT}, "the package mirror deb.debian.org does not answer"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if err := h.Block(t.Context(), test.blocked...); err != nil {
+				t.Fatal(err)
+			}
+			found := ""
+			for _, f := range k.setUpOnly(h).Findings {
+				if f.Code == "package-missing" && f.Subject == "systemd-timesyncd" {
+					found = f.Message
+				}
+			}
+			if !strings.Contains(found, test.want) {
+				t.Errorf("it is said: %q, want %q", found, test.want)
+			}
+		})
+	}
+	t.Run("and then they can", func(t *testing.T) {
+		if err := h.Unblock(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		k.setUpOnly(h)
+		if state := in(t, h, "systemctl is-enabled systemd-timesyncd"); state != "enabled" {
+			t.Errorf("the clock's keeper is %s", state)
+		}
 	})
 }
 
