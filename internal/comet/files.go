@@ -5,11 +5,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 )
 
@@ -103,11 +105,15 @@ func NodeID(key ed25519.PublicKey) string {
 }
 
 func readJSON(path string, out any) error {
-	f, err := os.Open(path)
+	// The node whose files they are may have been taken over: no link is followed, and nothing waited for.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err // it names the path
 	}
 	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return errors.Join(fmt.Errorf("read %q: it is no plain file", path), err)
+	}
 	b, err := io.ReadAll(io.LimitReader(f, maxFile))
 	if err != nil {
 		return fmt.Errorf("read %q: %w", path, err)

@@ -15,6 +15,9 @@ import (
 	"github.com/pressenter/pressenter/internal/atomicfile"
 )
 
+// maxFile is more than any of these files has: the largest is the address book of a busy node.
+const maxFile = 64 << 20
+
 // Revision names a set of settings: equal files have equal revisions. It is what a restart brings into effect.
 func (f Files) Revision() string {
 	h := sha256.New()
@@ -29,7 +32,7 @@ func (f Files) Revision() string {
 func (f Files) Write(home string) (changed bool, err error) {
 	for name, settings := range map[string][]Setting{"config.toml": f.Comet, "app.toml": f.App} {
 		path := filepath.Join(home, "config", name)
-		old, err := os.ReadFile(path)
+		old, err := atomicfile.Read(path, maxFile)
 		if err != nil {
 			return changed, fmt.Errorf("read what the daemon's init wrote: %w", err)
 		}
@@ -52,7 +55,7 @@ func (f Files) Write(home string) (changed bool, err error) {
 // a node to keep an id private does not make it forget what it wrote down before. The node must not be running.
 func PurgeAddressBook(home string, ids []string) (bool, error) {
 	path := filepath.Join(home, "config", "addrbook.json")
-	b, err := os.ReadFile(path)
+	b, err := atomicfile.Read(path, maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -69,7 +72,7 @@ func PurgeAddressBook(home string, ids []string) (bool, error) {
 // be read. What a daemon was started with is what the file says for as long as nobody arms or disarms a home under a
 // running daemon; whoever takes the key away ends the daemon first.
 func Signs(home string) bool {
-	b, err := os.ReadFile(filepath.Join(home, "config", "config.toml"))
+	b, err := atomicfile.Read(filepath.Join(home, "config", "config.toml"), maxFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return false
 	}

@@ -9,6 +9,9 @@ import (
 	"github.com/pressenter/pressenter/internal/atomicfile"
 )
 
+// maxFile is more than any of the files in a signing folder has.
+const maxFile = 64 << 10
+
 // make makes the folder, durably, and says where it is.
 func (f Folder) make() (Place, error) {
 	if err := os.MkdirAll(f.Dir, 0o700); err != nil {
@@ -22,7 +25,7 @@ func (f Folder) make() (Place, error) {
 
 // keyHere is the public half of the key file.
 func (f Folder) keyHere() (ed25519.PublicKey, error) {
-	key, err := os.ReadFile(f.path(KeyFile))
+	key, err := atomicfile.Read(f.path(KeyFile), maxFile)
 	if err != nil {
 		return nil, err
 	}

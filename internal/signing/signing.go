@@ -18,8 +18,9 @@ import (
 	"fmt"
 	"io/fs"
 	"math"
-	"os"
 	"path/filepath"
+
+	"github.com/pressenter/pressenter/internal/atomicfile"
 )
 
 // Files of a signing folder. The key and state files have CometBFT's own format.
@@ -162,7 +163,7 @@ func (f Folder) TakeBorn(initKey string) error {
 // bear notes the key at initKey as being born and then moves it here. What an interrupted birth noted of another key
 // is forgotten: that one was lost before anybody could use it.
 func (f Folder) bear(initKey string, place Place) (record, error) {
-	key, err := os.ReadFile(initKey)
+	key, err := atomicfile.Read(initKey, maxFile)
 	if err != nil {
 		return record{}, fmt.Errorf("read key made by init: %w", err)
 	}
@@ -239,7 +240,7 @@ func (f Folder) path(name string) string { return filepath.Join(f.Dir, name) }
 
 func (f Folder) read() (record, error) {
 	var rec record
-	b, err := os.ReadFile(f.path(armingFile))
+	b, err := atomicfile.Read(f.path(armingFile), maxFile)
 	if err != nil {
 		return rec, err
 	}

@@ -4,8 +4,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"strconv"
+
+	"github.com/pressenter/pressenter/internal/atomicfile"
 )
 
 // State is CometBFT's priv_validator_state.json, as far as we write and compare it
@@ -18,7 +19,7 @@ type State struct {
 
 // ReadState reads a priv_validator_state.json.
 func ReadState(path string) (State, error) {
-	b, err := os.ReadFile(path)
+	b, err := atomicfile.Read(path, maxFile)
 	if err != nil {
 		return State{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/process"
 )
@@ -63,7 +64,7 @@ type LastExit struct {
 // ReadReport reads node.report.json of the host folder dir.
 func ReadReport(dir string) (Report, error) {
 	path := filepath.Join(dir, ReportFile)
-	b, err := readLimited(path, maxReport)
+	b, err := atomicfile.Read(path, maxReport)
 	if err != nil {
 		return Report{}, fmt.Errorf("read node report: %w", err)
 	}

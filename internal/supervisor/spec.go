@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/pressenter/pressenter/internal/atomicfile"
 )
 
 // Defaults of a Spec.
@@ -52,7 +54,7 @@ type Peer struct {
 // ReadSpec reads node.json of the host folder dir, with defaults filled in.
 func ReadSpec(dir string) (Spec, error) {
 	path := filepath.Join(dir, SpecFile)
-	b, err := readLimited(path, maxSpec)
+	b, err := atomicfile.Read(path, maxSpec)
 	if err != nil {
 		return Spec{}, fmt.Errorf("read node spec: %w", err)
 	}

@@ -11,7 +11,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -104,15 +103,6 @@ func (s *Supervisor) runner() (*runner, error) {
 		return nil, err
 	}
 	return r, nil
-}
-
-func readLimited(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }()
-	return io.ReadAll(io.LimitReader(f, limit))
 }
 
 func writeFile(path string, b []byte) error { return atomicfile.Write(path, b, 0o600) }
