@@ -22,7 +22,7 @@ var layers = [][]string{
 	{
 		"internal/atomicfile", "internal/comet", "internal/config", "internal/croc", "internal/daemon", "internal/health",
 		"internal/lab", "internal/netlab", "internal/p2p", "internal/price", "internal/process", "internal/roster", "internal/share",
-		"internal/ssh/sshtest", "internal/tunnel", "internal/underlay", "internal/vmlab", "tofu",
+		"internal/ssh/sshtest", "internal/systemd", "internal/tunnel", "internal/underlay", "internal/vmlab", "tofu",
 	},
 	{"internal/access", "internal/api", "internal/ssh"},
 	{

@@ -58,7 +58,11 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	k := &keeper{Agent: a, runner: &children{folder: a.Folder, exe: a.Exe}, rosters: rosters, started: time.Now().UTC(), wake: make(chan struct{}, 1)}
+	run, err := runnerOf(a.Folder, a.Exe)
+	if err != nil {
+		return err
+	}
+	k := &keeper{Agent: a, runner: run, rosters: rosters, started: time.Now().UTC(), wake: make(chan struct{}, 1)}
 	if k.host, err = a.Folder.loadHost(); err != nil {
 		return err
 	}
@@ -106,6 +110,7 @@ type keeper struct {
 	meshSilent  time.Time
 	// meshFollows: no mesh process runs, or it has this host's rosters. One that has not may let in who was removed.
 	meshFollows bool
+	drift       drift
 	watch       string // progress or outcome of an arming watch, "" when none
 
 	life    context.Context // ends with the agent
@@ -129,6 +134,7 @@ func (k *keeper) reconcile(ctx context.Context) error {
 		if _, err := os.Stat(string(k.Folder)); errors.Is(err, os.ErrNotExist) {
 			return k.vanish(ctx)
 		}
+		k.keepMachine(ctx)
 		err := k.turn(ctx)
 		if words := fmt.Sprint(err); err != nil && words != last && ctx.Err() == nil {
 			k.Logger.Error("turn failed", "err", err)
@@ -210,11 +216,12 @@ func (k *keeper) look() (facts, error) {
 	if id, up := k.runner.Mesh(); up {
 		k.seen = append(k.seen, id)
 	}
+	f.overruled, _ = k.runner.Overruled()
 	if f.host == nil {
 		return f, nil
 	}
 	var err error
-	if f.signing, err = k.Folder.Signing().Load(); err != nil {
+	if f.signing, err = k.Folder.loadSigning(); err != nil {
 		f.signing = signing.Status{State: signing.Disarmed, Reason: err.Error()}
 	}
 	if f.signing, err = k.Folder.remember(f.signing); err != nil {
@@ -224,8 +231,10 @@ func (k *keeper) look() (facts, error) {
 		return f, err
 	}
 	f.filtered = machine.Filtered()
-	if f.ssh, err = k.Folder.sshPorts(); err != nil {
+	if noted, err := machine.Load(string(k.Folder)); err != nil {
 		return f, err
+	} else {
+		f.ssh = noted.SSH
 	}
 	f.genesis, err = k.genesisHash()
 	return f, err

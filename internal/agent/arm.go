@@ -26,7 +26,8 @@ func (k *keeper) restoreKey(r *http.Request, req api.RestoreRequest) (api.Signin
 	if r := k.rosters.State().Effective; r != nil && !r.Signer.PubKey.IsZero() {
 		assigned = r.Signer.PubKey.Public()
 	}
-	if err := k.Folder.Signing().Restore(req.Key, req.HighWaterMark, assigned); err != nil {
+	err := k.Folder.asNode(func() error { return k.Folder.Signing().Restore(req.Key, req.HighWaterMark, assigned) })
+	if err != nil {
 		return api.SigningStatus{}, refuse(http.StatusConflict, "unsafe", err, "stop and retire the signer that holds the key now")
 	}
 	k.Logger.Info("consensus key restored, disarmed", "high_water_mark", req.HighWaterMark)
@@ -43,7 +44,7 @@ func (k *keeper) arm(r *http.Request, req api.ArmRequest) (api.SigningStatus, er
 	if h == nil {
 		return api.SigningStatus{}, refuse(http.StatusConflict, "not-enrolled", errors.New("this host is not enrolled"), "")
 	}
-	st, err := k.Folder.Signing().Load()
+	st, err := k.Folder.loadSigning()
 	switch {
 	case err != nil:
 		return api.SigningStatus{}, err
@@ -121,7 +122,7 @@ func (k *keeper) watchAndArm(ctx context.Context, h *host, st signing.Status) {
 func (k *keeper) armNow(ctx context.Context, proof signing.Proof, st signing.Status) error {
 	k.changing.Lock()
 	defer k.changing.Unlock()
-	now, err := k.Folder.Signing().Load()
+	now, err := k.Folder.loadSigning()
 	if err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func (k *keeper) armNow(ctx context.Context, proof signing.Proof, st signing.Sta
 	if err := k.runner.Stop(ctx); err != nil {
 		return err
 	}
-	return k.Folder.Signing().Arm(proof)
+	return k.Folder.asNode(func() error { return k.Folder.Signing().Arm(proof) })
 }
 
 // witness is this host's own node, and nothing else that may answer on its address.

@@ -17,8 +17,10 @@ type facts struct {
 	learned bool // told since start that the roster is the newest
 	intent  api.Intent
 	signing signing.Status
-	up      bool     // supervisor or daemon runs
-	ssh     []uint16 // TCP ports of a machine at which its keeper reaches it
+	up      bool // supervisor or daemon runs
+	// overruled says that a person keeps the node from running with the means of the host itself, and how.
+	overruled string
+	ssh       []uint16 // TCP ports of a machine at which its keeper reaches it
 	// filtered: its packet filter is proven to let the keeper in.
 	filtered bool
 }
@@ -65,6 +67,8 @@ func decide(f facts) verdict {
 		return verdict{wish: stop, reason: "not in the roster, or removed in one side of a fork"}
 	case f.intent.Stopped:
 		return verdict{wish: stop, reason: "stopped by " + f.intent.By}
+	case f.overruled != "":
+		return verdict{wish: stop, reason: f.overruled}
 	case f.intent.Held:
 		return verdict{wish: leave, reason: "held by " + f.intent.By + ": nothing is changed or repaired"}
 	case f.host == nil:

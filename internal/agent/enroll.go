@@ -38,7 +38,11 @@ func (f Folder) enroll(ctx context.Context, r api.EnrollRequest) (*host, error) 
 		return nil, err
 	}
 	out := api.Enrolled{Name: r.Name, Identity: identity.Public().(ed25519.PublicKey)}
-	if out.NodeID, err = comet.ReadNodeID(filepath.Join(f.Home(), "config", "node_key.json")); err != nil {
+	err = f.asNode(func() error {
+		out.NodeID, err = comet.ReadNodeID(filepath.Join(f.Home(), "config", "node_key.json"))
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
 	if holdsConsensusKey(roster.Role(r.Role)) {
@@ -77,25 +81,27 @@ func holdsConsensusKey(r roster.Role) bool {
 // installBinary puts the daemon where cosmovisor looks for it, as a link to the same file where that is possible.
 func (f Folder) installBinary(r api.EnrollRequest) (string, error) {
 	dir := filepath.Join(f.Home(), "cosmovisor", "genesis", "bin")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
 	to := filepath.Join(dir, r.Daemon)
-	if err := atomicfile.Link(r.Binary, to, r.BinaryHash, 0o700); err != nil {
-		return "", fmt.Errorf("install daemon %q: %w", r.Daemon, err)
-	}
-	current := filepath.Join(f.Home(), "cosmovisor", "current")
-	if err := os.Symlink("genesis", current); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
-	}
-	return to, nil
+	return to, f.asNode(func() error {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+		if err := atomicfile.Link(r.Binary, to, r.BinaryHash, 0o700); err != nil {
+			return fmt.Errorf("install daemon %q: %w", r.Daemon, err)
+		}
+		current := filepath.Join(f.Home(), "cosmovisor", "current")
+		if err := os.Symlink("genesis", current); err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		return nil
+	})
 }
 
 // initHome lets the daemon make its home in a folder of its own and moves the parts into place, so that a home is
 // either not there or whole. A home that was not made so is refused: the key in it would be taken for one that never
 // signed.
 func (f Folder) initHome(ctx context.Context, binary string, r api.EnrollRequest) error {
-	place, err := signing.PlaceOf(filepath.Join(f.Home(), "data"))
+	place, err := f.placeOf(filepath.Join(f.Home(), "data"))
 	if err == nil {
 		var made signing.Place
 		if err := readJSON(f.made(), &made); err != nil || made != place {
@@ -106,21 +112,37 @@ func (f Folder) initHome(ctx context.Context, binary string, r api.EnrollRequest
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	making := f.path("home.new")
-	if err := os.RemoveAll(making); err != nil {
+	making := filepath.Join(f.node(), "home.new")
+	if err := f.asNode(func() error { return os.RemoveAll(making) }); err != nil {
 		return err
 	}
-	if _, err := (daemon.Command{Binary: binary, Home: making}).Run(ctx, "init", r.Moniker, "--chain-id", r.ChainID); err != nil {
+	user, err := f.owner(f.node())
+	if err != nil {
 		return err
 	}
-	// Until a genesis is installed there is none: the one that init makes is nobody's.
-	if err := os.Remove(filepath.Join(making, "config", "genesis.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	init := daemon.Command{Binary: binary, Home: making, User: user.Credential()}
+	if _, err := init.Run(ctx, "init", r.Moniker, "--chain-id", r.ChainID); err != nil {
 		return err
 	}
-	if place, err = signing.PlaceOf(filepath.Join(making, "data")); err != nil {
+	if place, err = f.placeOf(filepath.Join(making, "data")); err != nil {
 		return err
 	}
 	if err := writeJSON(f.made(), place); err != nil {
+		return err
+	}
+	return f.asNode(func() error { return f.moveIn(making) })
+}
+
+// placeOf is where a part of the node's folder is.
+func (f Folder) placeOf(path string) (place signing.Place, err error) {
+	err = f.asNode(func() error { place, err = signing.PlaceOf(path); return err })
+	return place, err
+}
+
+// moveIn makes what init has made the home.
+func (f Folder) moveIn(making string) error {
+	// Until a genesis is installed there is none: the one that init makes is nobody's.
+	if err := os.Remove(filepath.Join(making, "config", "genesis.json")); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, part := range []string{"config", "data"} { // data last: it says that the home is whole
@@ -138,14 +160,18 @@ func (f Folder) initHome(ctx context.Context, binary string, r api.EnrollRequest
 // bearConsensusKey takes the key that init made into the signing folder, armed because it never signed, and seals
 // a backup of it.
 func (f Folder) bearConsensusKey(r api.EnrollRequest) (pub, backup []byte, err error) {
-	if err := f.Signing().TakeBorn(filepath.Join(f.Home(), "config", "priv_validator_key.json")); err != nil {
-		return nil, nil, err
-	}
-	status, err := f.Signing().Load()
-	if err != nil {
-		return nil, nil, err
-	}
-	key, err := os.ReadFile(filepath.Join(f.Signing().Dir, signing.KeyFile))
+	var status signing.Status
+	var key []byte
+	err = f.asNode(func() error {
+		if err := f.Signing().TakeBorn(filepath.Join(f.Home(), "config", "priv_validator_key.json")); err != nil {
+			return err
+		}
+		if status, err = f.Signing().Load(); err != nil {
+			return err
+		}
+		key, err = atomicfile.Read(filepath.Join(f.Signing().Dir, signing.KeyFile), 64<<10)
+		return err
+	})
 	if err != nil {
 		return nil, nil, err
 	}

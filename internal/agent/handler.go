@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
-	"os"
 	"strings"
 	"syscall"
 	"time"
@@ -182,14 +181,7 @@ func (k *keeper) installGenesis(w http.ResponseWriter, r *http.Request) {
 		if known := k.rosters.State().Effective; known != nil && !known.Chain.GenesisSHA256.IsZero() && known.Chain.GenesisSHA256 != sha256.Sum256(b) {
 			return struct{}{}, refuse(http.StatusConflict, "conflict", errors.New("this is not the genesis that the roster names"), "")
 		}
-		old, err := os.ReadFile(k.Folder.genesis())
-		if err == nil && !bytes.Equal(old, b) {
-			return struct{}{}, refuse(http.StatusConflict, "conflict", errors.New("this host has another genesis already"), "")
-		}
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			return struct{}{}, err
-		}
-		return struct{}{}, atomicfile.Write(k.Folder.genesis(), b, 0o600)
+		return struct{}{}, k.Folder.asNode(func() error { return writeGenesis(k.Folder.genesis(), b) })
 	}()
 	if err != nil {
 		writeProblem(w, err)
@@ -197,6 +189,18 @@ func (k *keeper) installGenesis(w http.ResponseWriter, r *http.Request) {
 	}
 	k.poke()
 	writeAnswer(w, http.StatusOK, out)
+}
+
+// writeGenesis writes a genesis where there is none.
+func writeGenesis(path string, b []byte) error {
+	old, err := atomicfile.Read(path, api.MaxRequest)
+	if err == nil && !bytes.Equal(old, b) {
+		return refuse(http.StatusConflict, "conflict", errors.New("this host has another genesis already"), "")
+	}
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return atomicfile.Write(path, b, 0o600)
 }
 
 // publish takes roster generations: durable first, then obeyed.
@@ -259,6 +263,11 @@ func (k *keeper) setIntent(_ *http.Request, i api.Intent) (api.Intent, error) {
 	k.mu.Lock()
 	k.unwritten, k.applied, k.behind = nil, "", "" // until the next turn nothing follows what a person wants now
 	k.mu.Unlock()
+	if !i.Stopped && !i.Held {
+		if err := k.runner.Allow(); err != nil {
+			return api.Intent{}, err
+		}
+	}
 	k.Logger.Info("intent recorded", "stopped", i.Stopped, "held", i.Held, "by", i.By)
 	k.poke()
 	return i, nil

@@ -14,6 +14,7 @@ import (
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/signing"
+	"github.com/pressenter/pressenter/internal/supervisor"
 )
 
 // Folder is the folder of one host: everything that a machine would hold, and nothing outside it.
@@ -25,15 +26,19 @@ func (f Folder) path(elem ...string) string {
 }
 
 // Home is the daemon's home.
-func (f Folder) Home() string { return f.path("home") }
+func (f Folder) Home() string { return filepath.Join(f.node(), supervisor.HomeDir) }
 
 // Signing is where the consensus key and its sign state are.
-func (f Folder) Signing() signing.Folder { return signing.Folder{Dir: f.path("signing")} }
+func (f Folder) Signing() signing.Folder {
+	return signing.Folder{Dir: filepath.Join(f.node(), "signing")}
+}
 
 // Log returns the path of one of the host's logs: "node", "supervisor", "agent" or "mesh".
 func (f Folder) Log(name string) (string, error) {
 	switch name {
-	case "node", "supervisor", "agent", "mesh":
+	case "node", "supervisor":
+		return filepath.Join(f.node(), name+".log"), nil
+	case "agent", "mesh":
 		return f.path(name + ".log"), nil
 	}
 	return "", fmt.Errorf("log %q: a host has the logs node, supervisor, agent and mesh", name)
@@ -46,7 +51,7 @@ func (f Folder) intent() string   { return f.path("agent", "intent.json") }
 func (f Folder) made() string     { return f.path("agent", "home.json") }
 func (f Folder) rosters() string  { return f.path("agent", "rosters") }
 func (f Folder) backup() string   { return f.path("agent", "consensus-key.age") }
-func (f Folder) genesis() string  { return f.path("home", "config", "genesis.json") }
+func (f Folder) genesis() string  { return filepath.Join(f.Home(), "config", "genesis.json") }
 
 // host is what an agent durably knows of its own host; written once, when the host is enrolled.
 type host struct {
@@ -99,27 +104,6 @@ func (f Folder) loadIntent() api.Intent {
 	}
 	i.Intent.Stopped, i.Intent.Held = *i.Stopped, *i.Held
 	return i.Intent
-}
-
-// Machine is what the set-up of a machine noted for its agent.
-type Machine struct {
-	// SSH are the TCP ports at which whoever keeps the machine reaches it.
-	SSH []uint16 `json:"ssh"`
-}
-
-// NoteMachine keeps what the set-up of a machine found.
-func (f Folder) NoteMachine(m Machine) error {
-	if err := os.MkdirAll(f.path("agent"), 0o700); err != nil {
-		return err
-	}
-	return writeJSON(f.path("agent", "machine.json"), m)
-}
-
-// sshPorts are none on a host that was not set up as a machine.
-func (f Folder) sshPorts() ([]uint16, error) {
-	var m Machine
-	err := readJSON(f.path("agent", "machine.json"), &m)
-	return m.SSH, ignoreMissing(err)
 }
 
 // loadIdentity returns the host's identity key, born at first use.

@@ -29,6 +29,7 @@ type fakeRunner struct {
 	stopErr            error
 	signed             []bool // at each start: whether the home was pointed at the consensus key
 	home               string
+	overruled          string
 }
 
 func (r *fakeRunner) Start() error {
@@ -59,6 +60,13 @@ func (r *fakeRunner) StartMesh() error {
 func (r *fakeRunner) StopMesh(context.Context) error {
 	r.mesh = false
 	r.meshStops++
+	return nil
+}
+
+func (r *fakeRunner) Overruled() (node, mesh string) { return r.overruled, "" }
+
+func (r *fakeRunner) Allow() error {
+	r.overruled = ""
 	return nil
 }
 

@@ -104,7 +104,11 @@ func (k *keeper) followMesh(ctx context.Context, f facts) error {
 		}
 		return nil
 	}
-	have, err := meshrun.ReadSpec(string(k.Folder))
+	if _, err := k.Folder.owner(k.Folder.path(meshrun.Folder)); err != nil {
+		return err // that its spec cannot be read now is not to end it
+	}
+	var have meshrun.Spec
+	err := k.Folder.asMesh(func() (err error) { have, err = meshrun.ReadSpec(string(k.Folder)); return err })
 	if err != nil || !reflect.DeepEqual(have, want) {
 		if up && (err != nil || !have.SameProcess(want)) {
 			if err := k.runner.StopMesh(ctx); err != nil {
@@ -112,7 +116,7 @@ func (k *keeper) followMesh(ctx context.Context, f facts) error {
 			}
 			up = false
 		}
-		if err := meshrun.WriteSpec(string(k.Folder), want); err != nil {
+		if err := k.Folder.asMesh(func() error { return meshrun.WriteSpec(string(k.Folder), want) }); err != nil {
 			return err
 		}
 	}
@@ -123,7 +127,7 @@ func (k *keeper) followMesh(ctx context.Context, f facts) error {
 		}
 		up = false
 	}
-	if up {
+	if _, overruled := k.runner.Overruled(); up || overruled != "" {
 		return nil
 	}
 	k.Logger.Info("starting mesh", "driver", want.Driver)
@@ -185,7 +189,10 @@ func (k *keeper) askMesh(ctx context.Context) (api.MeshStatus, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, meshTimeout)
 	defer cancel()
-	c := api.DialMesh(string(k.Folder), string(k.Folder))
+	c, err := k.Folder.dialMesh()
+	if err != nil {
+		return api.MeshStatus{}, err
+	}
 	defer c.Close()
 	st, err := c.Mesh(ctx)
 	if err != nil {
@@ -228,7 +235,11 @@ func (k *keeper) rotateMesh(_ *http.Request, _ struct{}) (api.Enrolled, error) {
 	if k.host == nil || k.host.Enrollment.MeshDriver != roster.MeshWireGuard {
 		return api.Enrolled{}, refuse(http.StatusConflict, "not-enrolled", errors.New("this host has no WireGuard key to change"), "run 'pressenter apply' first")
 	}
-	if _, err := meshrun.BearNext(string(k.Folder), k.host.Enrollment.MeshDriver); err != nil {
+	err := k.Folder.asMesh(func() error {
+		_, err := meshrun.BearNext(string(k.Folder), k.host.Enrollment.MeshDriver)
+		return err
+	})
+	if err != nil {
 		return api.Enrolled{}, err
 	}
 	if err := k.noteMeshKeys(); err != nil {
@@ -257,7 +268,8 @@ func (f Folder) bearMeshKeys(h *host, r api.EnrollRequest) error {
 	if r.MeshDriver == "" {
 		return nil
 	}
-	keys, err := meshrun.BearKeys(string(f), r.MeshDriver)
+	var keys meshrun.Keys
+	err := f.asMesh(func() (err error) { keys, err = meshrun.BearKeys(string(f), r.MeshDriver); return err })
 	if err != nil {
 		return err
 	}

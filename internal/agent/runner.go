@@ -10,13 +10,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/machine"
 	"github.com/pressenter/pressenter/internal/meshrun"
 	"github.com/pressenter/pressenter/internal/process"
 	"github.com/pressenter/pressenter/internal/supervisor"
 )
 
-// Runner starts and stops a host's supervisor. Child processes are one way, systemd units will be another; nothing
+// Runner starts and stops a host's supervisor. Child processes are one way, systemd units another; nothing
 // else in the agent knows how things run on its host.
 type Runner interface {
 	// Start starts the supervisor. It outlives the agent.
@@ -31,6 +31,22 @@ type Runner interface {
 	StartMesh() error
 	StopMesh(ctx context.Context) error
 	Mesh() (process.Identity, bool)
+	// Overruled says in words why node and mesh must not be started, because a person stopped them with the host's own
+	// means; "" where none did. Allow forgets that.
+	Overruled() (node, mesh string)
+	Allow() error
+}
+
+// runnerOf is how things run on a host: as its set-up noted.
+func runnerOf(f Folder, exe string) (Runner, error) {
+	noted, err := machine.Load(string(f))
+	if err != nil {
+		return nil, err
+	}
+	if noted.Units == nil {
+		return &children{folder: f, exe: exe}, nil
+	}
+	return newUnits(f)
 }
 
 // stopGrace is how long a supervisor may take to stop its daemon: longer than the daemon's own grace period.
@@ -55,7 +71,15 @@ func (c *children) StartMesh() error {
 	if err := c.start("mesh", c.Mesh, "mesh", "run"); err != nil {
 		return err
 	}
-	client := api.DialMesh(string(c.folder), string(c.folder))
+	return awaitMesh(c.folder)
+}
+
+// awaitMesh gives a mesh process that was just started a moment to answer.
+func awaitMesh(f Folder) error {
+	client, err := f.dialMesh()
+	if err != nil {
+		return err
+	}
 	defer client.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), meshTimeout)
 	defer cancel()
@@ -66,6 +90,12 @@ func (c *children) StartMesh() error {
 		time.Sleep(5 * time.Millisecond)
 	}
 }
+
+// Overruled implements Runner: on a host whose processes are children, who stops one asks the agent to.
+func (c *children) Overruled() (node, mesh string) { return "", "" }
+
+// Allow implements Runner.
+func (c *children) Allow() error { return nil }
 
 // StopMesh implements Runner.
 func (c *children) StopMesh(ctx context.Context) error {

@@ -6,14 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
-	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/comet"
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/process"
@@ -30,11 +28,12 @@ func (k *keeper) status(ctx context.Context) api.HostStatus {
 	defer cancel()
 	k.mu.Lock()
 	h, v, trouble, unwritten, mesh, meshTrouble := k.host, k.verdict, k.trouble, k.unwritten, k.mesh, k.meshTrouble
+	found := slices.Concat(k.drift.found, k.drift.rest)
 	k.mu.Unlock()
 	s := api.HostStatus{
 		Agent:  api.AgentStatus{PID: os.Getpid(), Version: k.Version, Build: k.Build, Since: k.started},
 		Roster: k.rosterStatus(), Intent: k.Folder.loadIntent(), Node: observeProcesses(k.Folder, k.runner),
-		Mesh: mesh,
+		Mesh: mesh, Findings: append(found, k.overruledFindings()...),
 	}
 	if id, up := k.runner.Mesh(); up {
 		s.MeshPID = id.PID
@@ -110,7 +109,8 @@ func observeProcesses(f Folder, r Runner) api.NodeStatus {
 		return n
 	}
 	n.SupervisorPID, n.Phase = id.PID, "starting"
-	report, err := supervisor.ReadReport(string(f))
+	var report supervisor.Report
+	err := f.asNode(func() (err error) { report, err = supervisor.ReadReport(f.node()); return err })
 	if err != nil || report.Supervisor != id {
 		return n // it has not written its first report yet
 	}
@@ -121,15 +121,22 @@ func observeProcesses(f Folder, r Runner) api.NodeStatus {
 
 // Inspect tells what runs in a host's folder while its agent does not.
 func Inspect(f Folder) api.HostStatus {
-	runs := &children{folder: f}
-	s := api.HostStatus{Node: observeProcesses(f, runs), Intent: f.loadIntent(), Reason: "its agent does not run"}
+	s := api.HostStatus{Intent: f.loadIntent(), Reason: "its agent does not run"}
+	runs, err := runnerOf(f, "")
+	if err != nil {
+		s.Reason += ", and what runs cannot be told: " + err.Error()
+		return s
+	}
+	s.Node = observeProcesses(f, runs)
 	if id, up := runs.Mesh(); up {
 		s.MeshPID = id.PID
 	}
 	if h, err := f.loadHost(); err == nil && h != nil {
 		s.Name, s.Deployment, s.Role, s.Listen = h.Enrollment.Name, h.Enrollment.Deployment, h.Enrollment.Role, h.Enrollment.Listen
 		s.Enrolled = &h.Enrolled
-		s.GenesisHash, _ = atomicfile.SHA256(f.genesis()) //nolint:errcheck // none is none
+		var genesis hashed
+		_ = f.asNode(func() error { return genesis.of(f.genesis()) }) // none is none
+		s.GenesisHash = genesis.sum
 		s.Signing = f.recordedSigning()
 	}
 	s.Findings, s.Node.Findings = s.Node.Findings, nil
@@ -138,12 +145,21 @@ func Inspect(f Folder) api.HostStatus {
 
 // StopInspected ends whatever runs in the folder of a host whose agent does not run.
 func StopInspected(ctx context.Context, f Folder) error {
-	c := &children{folder: f}
-	return errors.Join(c.Stop(ctx), c.StopMesh(ctx))
+	r, err := runnerOf(f, "")
+	if err != nil {
+		return err
+	}
+	return errors.Join(r.Stop(ctx), r.StopMesh(ctx))
 }
 
 // StopMesh ends the mesh process in the folder of a host whose agent does not run.
-func StopMesh(ctx context.Context, f Folder) error { return (&children{folder: f}).StopMesh(ctx) }
+func StopMesh(ctx context.Context, f Folder) error {
+	r, err := runnerOf(f, "")
+	if err != nil {
+		return err
+	}
+	return r.StopMesh(ctx)
+}
 
 // AgentOf is the running agent of a host's folder.
 func AgentOf(f Folder) (process.Identity, bool) { return holder(f.lock()) }
@@ -248,7 +264,7 @@ func (k *keeper) inSet(ctx context.Context, client *comet.Client, address string
 
 // recordedSigning is what the host's own files say of its consensus key.
 func (f Folder) recordedSigning() api.SigningStatus {
-	st, err := f.Signing().Load()
+	st, err := f.loadSigning()
 	if err != nil {
 		return api.SigningStatus{State: signing.Disarmed, Reason: err.Error()}
 	}
@@ -292,7 +308,7 @@ func (k *keeper) peers(ctx context.Context) (api.PeersReply, error) {
 		return api.PeersReply{}, err
 	}
 	out := api.PeersReply{Peers: livePeers(info), AddressBook: []api.AddressEntry{}}
-	book, err := comet.ReadAddrBook(filepath.Join(k.Folder.Home(), "config", "addrbook.json"))
+	book, err := k.addressBook()
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return api.PeersReply{}, err
 	}

@@ -2,14 +2,17 @@ package agent
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/comet"
 	"github.com/pressenter/pressenter/internal/node"
@@ -38,7 +41,7 @@ func (k *keeper) turn(ctx context.Context) error {
 			err = errors.Join(err, k.follow(ctx, f, v))
 		}
 	case leave:
-		if f.up && v.silent && node.Signs(k.Folder.Home()) {
+		if f.up && v.silent && k.signs() {
 			k.Logger.Warn("stopping a node that must not sign now", "why", v.reason)
 			err = errors.Join(err, k.runner.Stop(ctx))
 		}
@@ -79,21 +82,24 @@ func (k *keeper) follow(ctx context.Context, f facts, v verdict) error {
 		return err
 	}
 	spec := k.spec(f, v, files.Revision())
-	old, specErr := supervisor.ReadSpec(string(k.Folder)) // one that cannot be read is written anew
-	if !v.sign && node.Signs(k.Folder.Home()) || f.up && k.mustRest(old, spec, v) {
+	old, specErr := k.nodeSpec() // one that cannot be read is written anew
+	if !v.sign && k.signs() || f.up && k.mustRest(old, spec, v) {
 		k.Logger.Info("stopping node before it may go on", "revision", spec.Revision, "sign", v.sign)
 		if err := k.runner.Stop(ctx); err != nil {
 			return err
 		}
 		f.up = false
 	}
-	if changed, err := files.Write(k.Folder.Home()); err != nil {
+	var changed bool
+	err = k.Folder.asNode(func() error { changed, err = files.Write(k.Folder.Home()); return err })
+	if err != nil {
 		return err
-	} else if changed {
+	}
+	if changed {
 		k.Logger.Info("configuration written", "revision", spec.Revision, "sign", v.sign)
 	}
 	if specErr != nil || !sameSpec(old, spec) { // after the files, so that a restart finds them
-		if err := supervisor.WriteSpec(string(k.Folder), spec); err != nil {
+		if err := k.Folder.asNode(func() error { return supervisor.WriteSpec(k.Folder.node(), spec) }); err != nil {
 			return err
 		}
 	}
@@ -106,9 +112,15 @@ func (k *keeper) ensureUp(f facts, v verdict) error {
 		return nil
 	}
 	if !f.up {
-		if purged, err := node.PurgeAddressBook(k.Folder.Home(), node.PrivateIDs(v.roster, v.self)); err != nil {
+		var purged bool
+		err := k.Folder.asNode(func() (err error) {
+			purged, err = node.PurgeAddressBook(k.Folder.Home(), node.PrivateIDs(v.roster, v.self))
 			return err
-		} else if purged {
+		})
+		if err != nil {
+			return err
+		}
+		if purged {
 			k.Logger.Info("address book held a private id: removed")
 		}
 	}
@@ -144,8 +156,30 @@ func (k *keeper) mustRest(old, now supervisor.Spec, v verdict) bool {
 		return false
 	}
 	private := node.PrivateIDs(v.roster, v.self)
-	book, err := comet.ReadAddrBook(filepath.Join(k.Folder.Home(), "config", "addrbook.json"))
+	book, err := k.addressBook()
 	return err == nil && slices.ContainsFunc(book, func(a comet.KnownAddress) bool { return slices.Contains(private, a.ID) })
+}
+
+// signs says whether the node's files may let it sign. Where they cannot be looked at, they may.
+func (k *keeper) signs() bool {
+	yes := true
+	err := k.Folder.asNode(func() error { yes = node.Signs(k.Folder.Home()); return nil })
+	return yes || err != nil
+}
+
+// nodeSpec is what the supervisor was told last.
+func (k *keeper) nodeSpec() (s supervisor.Spec, err error) {
+	err = k.Folder.asNode(func() error { s, err = supervisor.ReadSpec(k.Folder.node()); return err })
+	return s, err
+}
+
+// addressBook is whom the node knows.
+func (k *keeper) addressBook() (book []comet.KnownAddress, err error) {
+	err = k.Folder.asNode(func() error {
+		book, err = comet.ReadAddrBook(filepath.Join(k.Folder.Home(), "config", "addrbook.json"))
+		return err
+	})
+	return book, err
 }
 
 // hashed is a file's hash and what the file looked like when it was taken.
@@ -160,20 +194,39 @@ type hashed struct {
 func (k *keeper) genesisHash() (string, error) {
 	k.hashing.Lock()
 	defer k.hashing.Unlock()
-	info, err := os.Stat(k.Folder.genesis())
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
-	if err != nil {
-		return "", err
-	}
-	if k.genesis.sum != "" && k.genesis.size == info.Size() && k.genesis.mod.Equal(info.ModTime()) {
-		return k.genesis.sum, nil
-	}
-	sum, err := atomicfile.SHA256(k.Folder.genesis())
+	err := k.Folder.asNode(func() error { return k.genesis.of(k.Folder.genesis()) })
 	if err != nil {
 		return "", fmt.Errorf("hash genesis: %w", err)
 	}
-	k.genesis = hashed{sum: sum, size: info.Size(), mod: info.ModTime()}
-	return sum, nil
+	return k.genesis.sum, nil
+}
+
+// of brings h up to date with the file at path.
+func (h *hashed) of(path string) error {
+	f, err := atomicfile.OpenPlain(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		*h = hashed{}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if h.sum != "" && h.size == info.Size() && h.mod.Equal(info.ModTime()) {
+		return nil
+	}
+	*h = hashed{}
+	if info.Size() > api.MaxRequest { // none is installed that is larger
+		return fmt.Errorf("%q has %d bytes, and at most %d are taken", path, info.Size(), api.MaxRequest)
+	}
+	sum := sha256.New()
+	if _, err := io.Copy(sum, io.LimitReader(f, info.Size())); err != nil {
+		return err
+	}
+	*h = hashed{sum: hex.EncodeToString(sum.Sum(nil)), size: info.Size(), mod: info.ModTime()}
+	return nil
 }

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/pressenter/pressenter/internal/process"
 )
 
 // Client asks one host's agent, or its mesh process. It is safe for concurrent use.
@@ -24,6 +27,20 @@ func Dial(host, dir string) *Client { return dial(host, "agent", dir, SocketName
 
 // DialMesh returns a client of the mesh process of the host in dir.
 func DialMesh(host, dir string) *Client { return dial(host, "mesh process", dir, MeshSocket) }
+
+// DialMeshOf is DialMesh for who trusts nobody but u to be at the other end, and u with no more than u's own rights.
+func DialMeshOf(host, dir string, u process.User) *Client {
+	return through(host, "mesh process", func(ctx context.Context) (conn net.Conn, err error) {
+		err = process.As(u, func() error { conn, err = dialIn(ctx, dir, MeshSocket); return err })
+		if err != nil {
+			return nil, err
+		}
+		if uid, err := peerUID(conn.(*net.UnixConn)); err != nil || uid != u.UID {
+			return nil, errors.Join(fmt.Errorf("user %d answers on the socket of user %d", uid, u.UID), err, conn.Close())
+		}
+		return conn, nil
+	})
+}
 
 // DialThrough returns a client of an agent elsewhere, to whose socket connect leads.
 func DialThrough(host string, connect func(context.Context) (net.Conn, error)) *Client {

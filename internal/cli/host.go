@@ -6,15 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pressenter/pressenter/internal/agent"
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/machine"
-	"github.com/pressenter/pressenter/internal/signing"
 )
 
 // newHostCmd is what the operator's program calls on a machine, as root: JSON in, JSON out.
@@ -43,6 +40,16 @@ func newHostCmd() *cobra.Command {
 			}
 			return struct{}{}, machine.Remove(ctx)
 		}),
+		&cobra.Command{
+			Use: "rollback", Short: "Put the former agent back if the new one never answered", Args: cobra.NoArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				done, err := machine.Rollback(c.Context())
+				if err == nil && done {
+					fmt.Fprintln(c.OutOrStdout(), "the former agent runs again: the new one did not answer")
+				}
+				return err
+			},
+		},
 		&cobra.Command{
 			Use: "dial", Short: "Lead standard input and output to the agent", Args: cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
@@ -79,9 +86,6 @@ func setUp(ctx context.Context, folder agent.Folder, s machine.Spec) (machine.Re
 	}
 	visit, _ := machine.FindVisit()
 	s.SSH = machine.SSHPorts(ctx, visit)
-	if err := folder.NoteMachine(agent.Machine{SSH: s.SSH}); err != nil {
-		return machine.Report{}, err
-	}
 	return machine.Setup(ctx, s)
 }
 
@@ -90,15 +94,6 @@ func stopAll(ctx context.Context, folder agent.Folder) (machine.Left, error) {
 	if err := errors.Join(machine.StopAgent(ctx), agent.StopInspected(ctx, folder)); err != nil {
 		return machine.Left{}, err
 	}
-	var left machine.Left
-	for path, b := range map[string]*[]byte{
-		filepath.Join(folder.Signing().Dir, signing.StateFile):      &left.SignState,
-		filepath.Join(machine.Folder, "agent", "consensus-key.age"): &left.Backup,
-	} {
-		var err error
-		if *b, err = os.ReadFile(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return machine.Left{}, err
-		}
-	}
-	return left, nil
+	signState, backup, err := folder.Kept()
+	return machine.Left{SignState: signState, Backup: backup}, err
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -18,6 +19,7 @@ import (
 type Command struct {
 	Binary string // path of the executable
 	Home   string
+	User   *syscall.Credential // as whom it runs; nil: as we do
 }
 
 // timeout bounds one command: a daemon that asks a question that nobody answers must not hang an apply.
@@ -36,6 +38,10 @@ func (c Command) Run(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, c.Binary, append(args, "--home", c.Home)...)
 	cmd.Env = Environment(c.Home)
 	cmd.WaitDelay = waitDelay
+	if c.User != nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.User}
+		cmd.Dir = "/" // ours may be closed to it
+	}
 	var stdout, stderr capped
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {

@@ -12,9 +12,6 @@ import (
 	"github.com/pressenter/pressenter/internal/health"
 )
 
-// ownUnits is for our units beside those of agent, mesh and node.
-const ownUnits = "/usr/local/lib/systemd/system"
-
 // harden makes the machine safe to leave alone. What cannot be done and does not keep a host from working is a finding.
 func harden(ctx context.Context, spec Spec, r *Report) error {
 	for _, step := range []func() error{

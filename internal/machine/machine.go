@@ -1,5 +1,6 @@
-// Package machine makes a server into one that an agent can keep: folders and units. It runs there, as root, and
-// everything in it may be done again: it changes what is not as it should be and nothing else.
+// Package machine makes a server into one that an agent can keep: users, folders and units. It runs there, as root, and
+// everything in it may be done again: it changes what is not as it should be and nothing else. An agent calls it too, to
+// keep the machine so.
 package machine
 
 import (
@@ -7,12 +8,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/health"
+	"github.com/pressenter/pressenter/internal/process"
+	"github.com/pressenter/pressenter/internal/systemd"
 )
 
 // Folder is where all of a host is on a machine; Programs is where the versions of this program lie side by side, each in
@@ -26,8 +28,11 @@ const (
 
 // Spec is what a machine should be.
 type Spec struct {
-	// Program is the absolute path of the program that the units run.
+	// Program is the absolute path of the program that the agent's unit runs.
 	Program string `json:"program"`
+	// Mesh and Node are those of the other units. Empty leaves each with what it has; in the beginning that is Program.
+	Mesh string `json:"mesh,omitempty"`
+	Node string `json:"node,omitempty"`
 	// Deployment, Host and Role are whose machine it is.
 	Deployment string `json:"deployment"`
 	Host       string `json:"host"`
@@ -37,6 +42,8 @@ type Spec struct {
 	// Open are other TCP ports that strangers may connect to, and Tunnel the UDP port of the mesh; 0: none is known.
 	Open   []uint16 `json:"open,omitempty"`
 	Tunnel uint16   `json:"tunnel,omitempty"`
+	// Patience is how long a new agent may take until it answers; 0 is a default.
+	Patience time.Duration `json:"patience,omitempty"`
 }
 
 // Left is what a machine holds that may be needed once it is gone.
@@ -45,7 +52,7 @@ type Left struct {
 	Backup    []byte `json:"backup,omitempty"`     // the consensus key, sealed to the operator
 }
 
-// Report says what was found and changed.
+// Report says what was changed.
 type Report struct {
 	Changed []string `json:"changed"`
 	// Findings are what could not be made as it should be, and does not keep a host from working.
@@ -58,88 +65,77 @@ func (r *Report) note(format string, args ...any) {
 	r.Changed = append(r.Changed, fmt.Sprintf(format, args...))
 }
 
-// AgentUnit is the systemd unit of the agent.
-const AgentUnit = "pressenter-agent.service"
-
-const units = "/etc/systemd/system"
-
-// Setup makes this machine what spec says. The agent runs when it returns.
+// Setup makes this machine what spec says. The agent runs and answers when it returns; if it was another program and the
+// new one does not answer, the former runs again.
 func Setup(ctx context.Context, spec Spec) (Report, error) {
-	var r Report
-	if os.Getuid() != 0 {
-		return r, errors.New("set up machine: only root can")
-	}
-	if _, err := os.Stat("/run/systemd/system"); err != nil {
-		return r, errors.New("set up machine: systemd does not run here, and nothing else is supported")
-	}
-	if err := os.MkdirAll(Folder, 0o700); err != nil {
-		return r, fmt.Errorf("set up machine: %w", err)
-	}
-	changed, err := place(filepath.Join(units, AgentUnit), agentUnit(spec))
-	if err != nil {
-		return r, fmt.Errorf("set up machine: %w", err)
-	}
-	if err := point(spec.Program); err != nil {
-		return r, fmt.Errorf("set up machine: %w", err)
-	}
-	steps := [][]string{{"enable", "--now", AgentUnit}}
-	if changed {
-		r.Changed = append(r.Changed, AgentUnit)
-		steps = [][]string{{"daemon-reload"}, {"enable", AgentUnit}, {"restart", AgentUnit}}
-	}
-	for _, args := range steps {
-		if err := systemctl(ctx, args...); err != nil {
-			return r, fmt.Errorf("set up machine: %w", err)
+	r := Report{Changed: []string{}}
+	err := func() error {
+		if err := able(); err != nil {
+			return err
 		}
-	}
-	if err := harden(ctx, spec, &r); err != nil {
+		if err := makeUsers(ctx, &r); err != nil {
+			return err
+		}
+		if err := makeFolders(&r); err != nil {
+			return err
+		}
+		lock, err := process.WaitLock(ctx, lockFile)
+		if err != nil {
+			return err
+		}
+		defer lock.Close()
+		if err := makeUnits(ctx, spec, &r); err != nil {
+			return err
+		}
+		return harden(ctx, spec, &r)
+	}()
+	if err != nil {
 		return r, fmt.Errorf("set up machine: %w", err)
 	}
 	return r, nil
 }
 
-// StopAgent ends the agent and keeps it from coming back at the next boot.
-func StopAgent(ctx context.Context) error {
-	if _, err := os.Stat(filepath.Join(units, AgentUnit)); errors.Is(err, os.ErrNotExist) {
-		return nil
+// able says what this needs and does not find.
+func able() error {
+	if os.Getuid() != 0 {
+		return errors.New("only root can")
 	}
-	return systemctl(ctx, "disable", "--now", AgentUnit)
+	if _, err := os.Stat("/run/systemd/system"); err != nil {
+		return errors.New("systemd does not run here, and nothing else is supported")
+	}
+	return nil
 }
 
-// Remove takes away what Setup made. Nothing of the host may run any more.
-func Remove(ctx context.Context) error {
-	if err := StopAgent(ctx); err != nil {
+// lockFile is locked by whoever changes the machine, so that nobody repairs what somebody else is about to change.
+const lockFile = Folder + "/agent/setup.lock"
+
+// StopAgent ends the agent and keeps it from coming back at the next boot.
+func StopAgent(ctx context.Context) error {
+	units, err := systemd.Show(ctx, AgentUnit)
+	if err != nil || units[0].Load == "not-found" {
 		return err
 	}
-	if err := os.Remove(filepath.Join(units, AgentUnit)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	return errors.Join(systemd.Disable(ctx, AgentUnit), systemd.Stop(ctx, AgentUnit))
+}
+
+// Remove takes away what Setup made, but for the users: their numbers are not to become somebody else's. Nothing of the
+// host may run any more.
+func Remove(ctx context.Context) error {
+	if err := errors.Join(StopAgent(ctx), disarm(ctx)); err != nil {
 		return err
+	}
+	for _, name := range []string{AgentUnit, MeshUnit, NodeUnit} {
+		if err := os.Remove(unitFile(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
 	}
 	if err := soften(ctx); err != nil {
 		return err
 	}
-	if err := systemctl(ctx, "daemon-reload"); err != nil {
+	if err := systemd.Reload(ctx); err != nil {
 		return err
 	}
 	return errors.Join(os.RemoveAll(Folder), os.RemoveAll(Programs))
-}
-
-// agentUnit is the unit of the agent. The processes that it starts outlive it.
-func agentUnit(spec Spec) string {
-	return fmt.Sprintf(`[Unit]
-Description=pressenter agent: keeps this host as the roster wants it
-After=network-online.target
-Wants=network-online.target
-
-[Service]
-ExecStart=%s agent --host %s
-Restart=always
-RestartSec=1
-KillMode=process
-LimitNOFILE=65536
-
-[Install]
-WantedBy=multi-user.target
-`, spec.Program, Folder)
 }
 
 // point lets Current lead to a program.
@@ -154,7 +150,7 @@ func point(program string) error {
 	if err := os.Symlink(program, tmp); err != nil {
 		return err
 	}
-	return os.Rename(tmp, Current)
+	return atomicfile.Rename(tmp, Current)
 }
 
 // place writes a file of root's that everybody may read, unless it is there and says the same.
@@ -176,12 +172,4 @@ func same(path, text string) bool {
 	}
 	b, err := os.ReadFile(path)
 	return err == nil && string(b) == text
-}
-
-func systemctl(ctx context.Context, args ...string) error {
-	out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }

@@ -1,0 +1,90 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/atomicfile"
+	"github.com/pressenter/pressenter/internal/machine"
+	"github.com/pressenter/pressenter/internal/meshrun"
+	"github.com/pressenter/pressenter/internal/process"
+	"github.com/pressenter/pressenter/internal/signing"
+)
+
+// node is the folder of all that the supervisor and the daemon read and write. On a machine that is one of its own, of
+// its own user.
+func (f Folder) node() string {
+	if machine.Is(string(f)) {
+		return f.path("node")
+	}
+	return string(f)
+}
+
+// asNode calls do with the rights of the node's user. On a machine the agent is root, and whatever lies in the node's
+// folder may have been put there by a daemon that somebody took over.
+func (f Folder) asNode(do func() error) error {
+	u, err := f.owner(f.node())
+	if err != nil {
+		return err
+	}
+	return process.As(u, do)
+}
+
+// asMesh is asNode for the mesh's user and the folder of the mesh process.
+func (f Folder) asMesh(do func() error) error {
+	u, err := f.owner(f.path(meshrun.Folder))
+	if err != nil {
+		return err
+	}
+	return process.As(u, do)
+}
+
+// owner is who owns one of a machine's folders. It is root, as whom everything is done as it is, where there is no
+// machine: there all is of one user. On a machine anybody else than its user is refused.
+func (f Folder) owner(dir string) (process.User, error) {
+	if !machine.Is(string(f)) {
+		return process.User{}, nil
+	}
+	want, err := machine.Owner(filepath.Base(dir))
+	if err != nil {
+		return process.User{}, err
+	}
+	u, err := process.OwnerOf(dir)
+	if err == nil && u != want {
+		err = fmt.Errorf("folder %q belongs to user %d, not %d", dir, u.UID, want.UID)
+	}
+	return u, err
+}
+
+// loadSigning reads what the host's signing folder says of the consensus key.
+func (f Folder) loadSigning() (st signing.Status, err error) {
+	err = f.asNode(func() error { st, err = f.Signing().Load(); return err })
+	return st, err
+}
+
+// Kept reads what must outlive a host: the sign state of its consensus key, and the key's sealed backup. Nil: none.
+func (f Folder) Kept() (signState, backup []byte, err error) {
+	err = f.asNode(func() error {
+		signState, err = atomicfile.Read(filepath.Join(f.Signing().Dir, signing.StateFile), 64<<10)
+		return ignoreMissing(err)
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	backup, err = os.ReadFile(f.backup())
+	return signState, backup, ignoreMissing(err)
+}
+
+// dialMesh is a client of the host's mesh process.
+func (f Folder) dialMesh() (*api.Client, error) {
+	u, err := f.owner(f.path(meshrun.Folder))
+	if err != nil {
+		return nil, err
+	}
+	if u.IsRoot() {
+		return api.DialMesh(string(f), string(f)), nil
+	}
+	return api.DialMeshOf(string(f), string(f), u), nil
+}

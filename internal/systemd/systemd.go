@@ -1,0 +1,177 @@
+// Package systemd looks at the units of this machine's systemd, and starts and stops them. It does so with systemctl:
+// that works for root on every machine, also where no message bus runs, and what it prints as properties is kept stable.
+package systemd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Unit is what systemd knows of one unit.
+type Unit struct {
+	Name   string
+	Load   string // loaded, not-found, masked, ...
+	Active string // active, activating, deactivating, inactive, failed, ...
+	// Enabled is enabled, disabled, static (nothing to enable), masked, ...
+	Enabled  string
+	Fragment string   // the file that it was read from
+	DropIns  []string // files that change what that one says
+	Stale    bool     // the files have changed since they were read
+	Busy     bool     // a job waits or works for it
+	MainPID  int
+	Group    string // its control group; empty: none
+}
+
+// Runs says whether its main process runs or is about to.
+func (u Unit) Runs() bool {
+	return u.Active == "active" || u.Active == "activating" || u.Active == "reloading" || u.Active == "deactivating"
+}
+
+// Masked says whether it was made so that nothing can start it.
+func (u Unit) Masked() bool { return u.Load == "masked" }
+
+// limit bounds a question. What starts and stops units takes as long as they do.
+const limit = 10 * time.Second
+
+// properties are those that a [Unit] is made of.
+const properties = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,Job,MainPID,ControlGroup"
+
+// Show looks at units, in the order of their names.
+func Show(ctx context.Context, names ...string) ([]Unit, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	out, err := run(ctx, append([]string{"show", "--property=" + properties}, names...)...)
+	if err != nil {
+		return nil, err
+	}
+	units, err := parse(out)
+	if err == nil && len(units) != len(names) {
+		err = fmt.Errorf("look at units %s: systemctl told of %d", strings.Join(names, ", "), len(units))
+	}
+	for i := range units {
+		units[i].Name = names[i]
+	}
+	return units, err
+}
+
+// parse reads what systemctl show prints: a block for each unit, with an empty line between.
+func parse(out string) ([]Unit, error) {
+	var units []Unit
+	for block := range strings.SplitSeq(strings.TrimSpace(out), "\n\n") {
+		said := map[string]string{}
+		for line := range strings.Lines(block) {
+			key, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "=")
+			said[key] = value
+		}
+		pid, err := strconv.Atoi(cmp.Or(said["MainPID"], "0")) // only services have one
+		if err != nil || said["LoadState"] == "" || said["ActiveState"] == "" {
+			return nil, fmt.Errorf("look at units: systemctl said what cannot be understood: %.200q", block)
+		}
+		units = append(units, Unit{
+			Name: said["Id"], Load: said["LoadState"], Active: said["ActiveState"], Enabled: said["UnitFileState"],
+			Fragment: said["FragmentPath"], DropIns: strings.Fields(said["DropInPaths"]), Stale: said["NeedDaemonReload"] == "yes",
+			Busy: said["Job"] != "" && said["Job"] != "0", MainPID: pid, Group: said["ControlGroup"],
+		})
+	}
+	return units, nil
+}
+
+// groups is where control groups are.
+const groups = "/sys/fs/cgroup"
+
+// Processes are the processes in a unit's control group, the main one and all that came from it. None of them can leave
+// it. Those of a unit that has ended may still be there.
+func (u Unit) Processes() ([]int, error) {
+	group := u.Group
+	if group == "" {
+		group = "/system.slice/" + u.Name
+	}
+	b, err := os.ReadFile(filepath.Join(groups, group, "cgroup.procs"))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look at processes of %s: %w", u.Name, err)
+	}
+	var pids []int
+	for field := range strings.FieldsSeq(string(b)) {
+		pid, err := strconv.Atoi(field)
+		if err != nil {
+			return nil, fmt.Errorf("look at processes of %s: %w", u.Name, err)
+		}
+		pids = append(pids, pid)
+	}
+	return pids, nil
+}
+
+// Start starts a unit, also one that has failed before, and returns once it is up.
+func Start(ctx context.Context, name string) error { return do(ctx, "start", name) }
+
+// Stop stops a unit and returns once it is down.
+func Stop(ctx context.Context, name string) error { return do(ctx, "stop", name) }
+
+// Restart stops and starts a unit.
+func Restart(ctx context.Context, name string) error { return do(ctx, "restart", name) }
+
+// RestartIfUp restarts a unit if it runs.
+func RestartIfUp(ctx context.Context, name string) error { return do(ctx, "try-restart", name) }
+
+// Enable makes a unit start at boot.
+func Enable(ctx context.Context, name string) error { return do(ctx, "enable", "--quiet", name) }
+
+// Disable undoes Enable.
+func Disable(ctx context.Context, name string) error { return do(ctx, "disable", "--quiet", name) }
+
+// KillMain kills the main process of a unit and nothing else of it.
+func KillMain(ctx context.Context, name string) error {
+	return do(ctx, "kill", "--kill-who=main", "--signal=KILL", name)
+}
+
+// Forget ends what a unit is known to have failed of.
+func Forget(ctx context.Context, name string) error { return do(ctx, "reset-failed", name) }
+
+// Reload makes systemd read all unit files again. Nothing is restarted.
+func Reload(ctx context.Context) error { return do(ctx, "daemon-reload") }
+
+// Ending says whether the machine shuts down.
+func Ending(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	out, _ := exec.CommandContext(ctx, "systemctl", "is-system-running").Output() // its exit code says how it runs
+	return strings.TrimSpace(string(out)) == "stopping"
+}
+
+// Later runs a command once, after d, in a unit of its own, unless Stop stops its timer, NAME.timer, before. It is
+// forgotten when the machine reboots.
+func Later(ctx context.Context, name string, d time.Duration, command ...string) error {
+	cmd := exec.CommandContext(ctx, "systemd-run", append([]string{
+		"--quiet", "--collect", "--unit=" + name, fmt.Sprintf("--on-active=%dms", d.Milliseconds()), "--timer-property=AccuracySec=100ms", "--",
+	}, command...)...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("systemd-run %s: %w: %s", name, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func do(ctx context.Context, args ...string) error {
+	_, err := run(ctx, args...)
+	return err
+}
+
+func run(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "systemctl", append([]string{"--no-pager", "--no-ask-password"}, args...)...)
+	var said, complaint strings.Builder
+	cmd.Stdout, cmd.Stderr = &said, &complaint
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("systemctl %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(complaint.String()))
+	}
+	return said.String(), nil
+}
