@@ -59,6 +59,7 @@ type network struct {
 	base string // holds all of it
 	dir  string // holds pressenter.yaml
 	exe  string
+	env  []string // what commands see beside the usual
 	// start starts a command where the network is, and client asks nodes there; nil: any.
 	start  func(*exec.Cmd) error
 	client *http.Client
@@ -166,7 +167,7 @@ func (s said) has(words ...string) bool {
 func (n *network) command(args ...string) *exec.Cmd {
 	c := exec.Command(n.exe, args...)
 	c.Dir = n.dir
-	c.Env = []string{"HOME=" + n.home(), "TMPDIR=" + n.tmp(), "PATH=" + os.Getenv("PATH")}
+	c.Env = append([]string{"HOME=" + n.home(), "TMPDIR=" + n.tmp(), "PATH=" + os.Getenv("PATH")}, n.env...)
 	return c
 }
 

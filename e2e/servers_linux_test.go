@@ -51,14 +51,20 @@ func onServers(t *testing.T, o lab.Options) *servers {
 		sentry := config.Sentry{Name: fmt.Sprintf("s%d", i), Machine: config.Machine{Address: h.Name}}
 		d.Sentries, s.hosts[sentry.Name] = append(d.Sentries, sentry), h
 	}
+	s.write(t, d)
+	return s
+}
+
+// write replaces the config.
+func (s *servers) write(t *testing.T, d config.Deployment) {
+	t.Helper()
 	b, err := config.Render(d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(n.yaml(), b, 0o644); err != nil {
+	if err := os.WriteFile(s.yaml(), b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // witnessed is the newest height at which the world's validators hold a signature of ours.
@@ -155,7 +161,7 @@ func TestServers(t *testing.T) {
 	t.Run("destroy", func(t *testing.T) {
 		s.does(t, "destroy", "--name", "servers")
 		for name, h := range s.hosts {
-			left, err := h.Exec(t.Context(), "sh", "-c", "ls -d /var/lib/pressenter /opt/pressenter /etc/systemd/system/pressenter* 2>/dev/null; ps ax | grep '[p]ressenter\\|[p]racticed' || :")
+			left, err := h.Exec(t.Context(), "sh", "-c", "ls -d /var/lib/pressenter /opt/pressenter /etc/systemd/system/pressenter* 2>/dev/null; pgrep -l 'pressenter|practiced'; nft list tables | grep pressenter; :")
 			if err != nil {
 				t.Fatal(err)
 			}

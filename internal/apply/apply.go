@@ -66,6 +66,7 @@ type Session struct {
 	Provider Provider
 	// PublicOf is where an SSH destination of the config leads.
 	PublicOf func(address string) (string, error)
+	Cloud    Cloud
 	Who      string // for locks and intents: user@host (pid)
 	// Build is what the agents that Provider starts say of themselves; empty: agents of any build are left alone.
 	Build string

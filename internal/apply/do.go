@@ -31,6 +31,10 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 			return err
 		}
 		return s.Provider.Create(ctx, h)
+	case plan.ChangeMachines:
+		return s.changeMachines(ctx, st)
+	case plan.ReturnMachines:
+		return s.returnMachines(ctx, st.Changes)
 	case plan.StartAgent:
 		return s.Provider.StartAgent(ctx, h)
 	case plan.RestartAgent:

@@ -233,6 +233,9 @@ func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, er
 			}
 		}
 	}
+	if err := s.returnAll(ctx); err != nil {
+		return "", err
+	}
 	return s.sweep(keys)
 }
 

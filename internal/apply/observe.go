@@ -33,6 +33,9 @@ func (s *Session) Observe(ctx context.Context) error {
 	if s.have.Own, err = s.observe(ctx, s.own, s.want.Own); err != nil {
 		return err
 	}
+	if err := s.observeMachines(ctx); err != nil {
+		return err
+	}
 	staged := storePath(s.Dir, s.daemon.SHA256, s.daemon.Name)
 	_, err = os.Stat(staged)
 	s.have.Staged = err == nil
@@ -101,7 +104,7 @@ func (s *Session) observeHost(ctx context.Context, side *sideState, h deployment
 		return o
 	}
 	var err error
-	if o.Exists, err = s.Provider.Exists(ctx, h); err != nil {
+	if o.Exists, err = s.exists(ctx, h); err != nil {
 		o.Exists, o.Away = true, err.Error() // it was made once, and nobody saw it gone
 		return o
 	}
@@ -126,6 +129,15 @@ func (s *Session) observeHost(ctx context.Context, side *sideState, h deployment
 		s.progress(Event{Word: fmt.Sprintf("rosters of %s were not adopted: %v", h.Name, err)})
 	}
 	return o
+}
+
+// existsTimeout bounds how long it may take to find out whether a host is there, a login included.
+const existsTimeout = 15 * time.Second
+
+func (s *Session) exists(ctx context.Context, h deployment.Host) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, existsTimeout)
+	defer cancel()
+	return s.Provider.Exists(ctx, h)
 }
 
 // adopt learns what a host knows of the roster and we do not: another operator was here.

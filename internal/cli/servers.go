@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/apply"
 	"github.com/pressenter/pressenter/internal/deployment"
@@ -15,7 +16,21 @@ import (
 
 // hostsOf supplies the hosts of a deployment, on this computer and on servers.
 func hostsOf(name string, dir deployment.Dir, exe string) (apply.ByPlace, *remote.Provider) {
-	servers := &remote.Provider{Exe: exe, Deployment: name, Dialer: &ssh.Dialer{
+	bought := func(patience time.Duration) *ssh.Dialer {
+		d := dialer(dir)
+		d.ConfigFile, d.Agent, d.Identities, d.Patience = ssh.NoFile, ssh.NoFile, []string{apply.SSHKey(dir)}, patience
+		return d
+	}
+	servers := &remote.Provider{Exe: exe, Deployment: name, Dialer: dialer(dir), Bought: bought(0), Fresh: bought(firstBoot)}
+	return apply.ByPlace{Here: local.Provider{Exe: exe}, Machines: servers}, servers
+}
+
+// firstBoot is how long a new machine may take until it lets its operator in.
+const firstBoot = 5 * time.Minute
+
+// dialer reaches servers as their operator does, and pins their host keys.
+func dialer(dir deployment.Dir) *ssh.Dialer {
+	return &ssh.Dialer{
 		Pins: filepath.Join(dir.Operator(), "known_hosts"),
 		OnFirstContact: func(_ context.Context, c ssh.Contact) error {
 			if err := os.MkdirAll(dir.Operator(), 0o700); err != nil {
@@ -27,6 +42,5 @@ func hostsOf(name string, dir deployment.Dir, exe string) (apply.ByPlace, *remot
 		Prompt: func(_ context.Context, file string) ([]byte, error) {
 			return readSecret(fmt.Sprintf("Passphrase of the SSH key %s: ", file))
 		},
-	}}
-	return apply.ByPlace{Here: local.Provider{Exe: exe}, Machines: servers}, servers
+	}
 }

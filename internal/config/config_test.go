@@ -245,6 +245,10 @@ func deployments() *rapid.Generator[Deployment] {
 		d := Practice(label.Draw(t, "name"))
 		d.Sentries = nil
 		brought := rapid.Bool().Draw(t, "brought")
+		bought := !brought && rapid.Bool().Draw(t, "bought")
+		if bought {
+			d.Provider, d.Validator.Region = "hetzner", "fsn1"
+		}
 		if brought {
 			d.Provider, d.Validator.Address = ProviderSSH, "root@validator.example.org:2222"
 		}
@@ -252,6 +256,10 @@ func deployments() *rapid.Generator[Deployment] {
 			sentry := Sentry{Name: s, Relay: rapid.Bool().Draw(t, "relay")}
 			if len(d.Sentries) > 0 && !sentry.Relay && rapid.Bool().Draw(t, "invited") {
 				sentry.Provider = ProviderInvite
+			} else if bought {
+				sentry.Provider = rapid.SampledFrom([]string{"", "vultr", "openstack"}).Draw(t, "cloud")
+				sentry.Region = rapid.SampledFrom([]string{"", "nbg1", "GRA11/Ext-Net"}).Draw(t, "region")
+				sentry.Size = rapid.SampledFrom([]string{"", "cx22", "vc2-2c-4gb"}).Draw(t, "size")
 			} else if brought {
 				sentry.Address = fmt.Sprintf("admin@[2001:db8::%x]", len(d.Sentries))
 				sentry.Public = rapid.SampledFrom([]string{"", "192.0.2.7", "a.example.org", "2001:db8::1"}).Draw(t, "public")
@@ -308,7 +316,7 @@ func TestRenderRefuses(t *testing.T) {
 		"version":  {func(d *Deployment) { d.APIVersion = "" }, `apiVersion: expected "pressenter/v1", got ""`},
 		"chain":    {func(d *Deployment) { d.Chain.Name = "osmosis" }, `chain: chain "osmosis": networks other than practice`},
 		"mixture":  {func(d *Deployment) { d.Chain.Denom = "stake" }, `chain.name: "practice" is taken`},
-		"provider": {func(d *Deployment) { d.Provider = "hetzner" }, `provider: provider "hetzner" is not implemented`},
+		"provider": {func(d *Deployment) { d.Provider = "aws" }, `provider: provider "aws" is not implemented`},
 		"count":    {func(d *Deployment) { d.Validator.Count = 0 }, `validator.count: 0 (the sentries ask`},
 		"sentries": {func(d *Deployment) { d.Sentries = nil }, `sentries: must have at least one`},
 		"policy":   {func(d *Deployment) { d.Upgrades.Policy = "" }, `upgrades.policy: policy "": policies other`},

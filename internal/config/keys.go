@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -26,7 +27,7 @@ var deploymentKeys = []key[Deployment]{
 		func(d *Deployment) *string { return &d.Name }).must(),
 	field("chain", "The network to validate: practice (built in), or a private practice network run by another daemon.", chainRule(),
 		func(d *Deployment) *Chain { return &d.Chain }).must(),
-	field("provider", "Who supplies the hosts: local is this computer, ssh are servers that are there already.", providerRule(otherProvider, ProviderLocal, ProviderSSH),
+	field("provider", "Who supplies the hosts: local is this computer, ssh are servers that are there already; the others are clouds.", providerRule(otherProvider, providers...),
 		func(d *Deployment) *string { return &d.Provider }).must(),
 	field("validator", "The node that signs.", block(Practice("").Validator, validatorKeys),
 		func(d *Deployment) *Validator { return &d.Validator }),
@@ -43,8 +44,8 @@ var deploymentKeys = []key[Deployment]{
 	later[Deployment]("signer", "the validator signs with its own key"),
 	later[Deployment]("notify", "see 'pressenter status'"),
 	later[Deployment]("sidecars", "each host runs its node only"),
-	later[Deployment]("region", "hosts are not bought in this version"),
-	later[Deployment]("size", "hosts are not bought in this version"),
+	later[Deployment]("region", "each host has its own"),
+	later[Deployment]("size", "each host has its own"),
 }
 
 var chainKeys = []key[Chain]{
@@ -71,10 +72,10 @@ var validatorKeys = []key[Validator]{
 	field("count", "How many nodes sign.", whole(1, 1, otherCount), func(v *Validator) *int { return &v.Count }).
 		defaultsTo(Practice("").Validator.Count),
 	field("provider", "Who supplies its host; the deployment's provider where nothing is said.",
-		providerRule(otherProvider, ProviderLocal, ProviderSSH), func(v *Validator) *string { return &v.Provider }),
+		providerRule(otherProvider, providers...), func(v *Validator) *string { return &v.Provider }),
 	addressKey(func(v *Validator) *string { return &v.Address }),
-	later[Validator]("region", "hosts are not bought in this version"),
-	later[Validator]("size", "hosts are not bought in this version"),
+	regionKey(func(v *Validator) *string { return &v.Region }),
+	sizeKey(func(v *Validator) *string { return &v.Size }),
 	later[Validator]("sidecars", "each host runs its node only"),
 }
 
@@ -82,7 +83,7 @@ var sentryKeys = []key[Sentry]{
 	field("name", "Name of the sentry and of its host.", except(nameRule, ValidatorHost, "world", "operator"),
 		func(s *Sentry) *string { return &s.Name }).must(),
 	field("provider", "Who supplies its host, the deployment's provider where nothing is said; invite is a host that enrols itself with a code of 'pressenter invite'.",
-		providerRule(otherSentryProvider, ProviderLocal, ProviderSSH, ProviderInvite), func(s *Sentry) *string { return &s.Provider }),
+		providerRule(otherSentryProvider, append(slices.Clone(providers), ProviderInvite)...), func(s *Sentry) *string { return &s.Provider }),
 	addressKey(func(s *Sentry) *string { return &s.Address }),
 	field("public", "Where the world reaches a host with provider ssh, a name or an IP address, if not at the host of its address.",
 		pattern(`^([a-zA-Z0-9]([a-zA-Z0-9.-]*[a-zA-Z0-9])?|[0-9a-fA-F:]*:[0-9a-fA-F:.]+)$`, 253, "a name or an IP address, without port"),
@@ -92,8 +93,8 @@ var sentryKeys = []key[Sentry]{
 	field("private_peers", "Nodes of other operators, id@host:port, that it keeps a link to and tells nobody about.",
 		distinct(many(peerRule(), 0, 16, "")),
 		func(s *Sentry) *[]string { return &s.PrivatePeers }),
-	later[Sentry]("region", "hosts are not bought in this version"),
-	later[Sentry]("size", "hosts are not bought in this version"),
+	regionKey(func(s *Sentry) *string { return &s.Region }),
+	sizeKey(func(s *Sentry) *string { return &s.Size }),
 	later[Sentry]("sidecars", "each host runs its node only"),
 }
 
@@ -250,19 +251,21 @@ func otherVersion(got string) (string, string) {
 	return expected("apiVersion", APIVersion)(got)
 }
 
-// laterProviders are designed and not implemented.
-var laterProviders = []string{"hetzner", "digitalocean", "vultr", "openstack", "exoscale", "aws", "gcp"}
+// providers are those of this version, laterProviders are designed and not implemented.
+var (
+	providers      = append([]string{ProviderLocal, ProviderSSH}, Clouds...)
+	laterProviders = []string{"aws", "gcp"}
+)
 
 func otherProvider(got string) (string, string) {
-	now := []string{ProviderLocal, ProviderSSH}
-	use := fmt.Sprintf("use provider: %s, or %s", ProviderLocal, ProviderSSH)
+	use := "use provider: " + strings.Join(providers[:len(providers)-1], ", ") + " or " + providers[len(providers)-1]
 	if slices.Contains(laterProviders, got) {
 		return fmt.Sprintf("provider %q is not implemented in this version", got), use
 	}
 	if got == ProviderInvite {
 		return fmt.Sprintf("provider %q is of single sentries", got), use
 	}
-	if like, ok := nearest(got, append(now, laterProviders...)); ok {
+	if like, ok := nearest(got, slices.Concat(providers, laterProviders)); ok {
 		use = fmt.Sprintf("did you mean %q?", like)
 		if slices.Contains(laterProviders, like) {
 			use += " This version does not implement it"

@@ -14,9 +14,14 @@ type Machine struct {
 	Provider string
 	// Address is how a brought host is reached over SSH: user@host:port, or a name of ~/.ssh/config.
 	Address string
+	// Region and Size are of a bought host, in the cloud's own names; empty: what is usual there.
+	Region, Size string
 	// Public is where the world reaches a brought sentry, a name or an address without port, if not at the host of Address.
 	Public string
 }
+
+// Clouds are the providers that hosts are bought from.
+var Clouds = []string{"hetzner", "digitalocean", "vultr", "openstack", "exoscale"}
 
 // OnMachines reports whether the deployment's own hosts are servers, and not folders on this computer.
 func (d Deployment) OnMachines() bool { return d.Provider != ProviderLocal }
@@ -86,12 +91,12 @@ func (w *walk) machines(d Deployment, root node) {
 	first := map[string]string{}
 	for _, h := range d.hosts(root) {
 		if h.invited {
-			w.misplaced(h, "an invited host enrols itself", "address", "public")
+			w.misplaced(h, "an invited host enrols itself", "address", "public", "region", "size")
 			continue
 		}
 		switch d.ProviderOf(h.Machine) {
 		case ProviderLocal:
-			w.misplaced(h, "the hosts of provider local are on this computer", "address", "public")
+			w.misplaced(h, "the hosts of provider local are on this computer", "address", "public", "region", "size")
 			if d.OnMachines() && d.Provider != "" {
 				w.report(h.at.at1("provider").at, join(h.path, "provider"), "hosts on this computer and servers cannot be mixed: servers cannot reach this computer",
 					"remove it, or use provider: local for all of them")
@@ -103,12 +108,34 @@ func (w *walk) machines(d Deployment, root node) {
 				w.report(h.at.at1("address").at, join(h.path, "address"), fmt.Sprintf("%s is also the address of %s: each host is a server of its own", quote(h.Address), before), "")
 			}
 			first[h.Address] = h.path
-			if !d.OnMachines() {
-				w.report(h.at.at1("provider").at, join(h.path, "provider"), "hosts on this computer and servers cannot be mixed: servers cannot reach this computer",
-					"set provider: ssh for the deployment")
-			}
+			w.misplaced(h, "a host that is there already has its region and size", "region", "size")
+			w.mixed(d, h)
+		default:
+			w.misplaced(h, "a host that is bought gets its address from the cloud", "address", "public")
+			w.mixed(d, h)
 		}
 	}
+}
+
+// mixed reports a server in a deployment whose other hosts are on this computer.
+func (w *walk) mixed(d Deployment, h host) {
+	if !d.OnMachines() {
+		w.report(h.at.at1("provider").at, join(h.path, "provider"), "hosts on this computer and servers cannot be mixed: servers cannot reach this computer",
+			"set provider: "+d.ProviderOf(h.Machine)+" for the deployment")
+	}
+}
+
+// regionKey and sizeKey are the keys of a host that is bought.
+func regionKey[T any](at func(*T) *string) key[T] {
+	return field("region", "Where a bought host is, in the cloud's own name; regions are taken in turn where nothing is said.", cloudsName(), at)
+}
+
+func sizeKey[T any](at func(*T) *string) key[T] {
+	return field("size", "What a bought host is, in the cloud's own name; a small one for its role where nothing is said.", cloudsName(), at)
+}
+
+func cloudsName() rule[string] {
+	return pattern(`^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$`, 100, "a name as the cloud writes it")
 }
 
 // misplaced reports keys that mean nothing for a host.

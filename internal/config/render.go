@@ -17,7 +17,7 @@ func Render(d Deployment) ([]byte, error) {
 	b.WriteString("# A validator behind its sentries. 'pressenter config schema' prints every key.\n")
 	fmt.Fprintf(&b, "apiVersion: %s\nkind: %s\nname: %s\n", scalar(d.APIVersion), scalar(d.Kind), scalar(d.Name))
 	renderChain(&b, d.Chain)
-	fmt.Fprintf(&b, "\n# Who supplies the hosts: local is this computer, ssh are servers that are there already.\nprovider: %s\n", scalar(d.Provider))
+	fmt.Fprintf(&b, "\n# Who supplies the hosts: local is this computer, ssh are servers that are there already; the others are clouds.\nprovider: %s\n", scalar(d.Provider))
 	defaults := Practice("")
 	if d.Validator != defaults.Validator {
 		fmt.Fprintf(&b, "\nvalidator:\n  count: %d\n", d.Validator.Count)
@@ -85,7 +85,7 @@ func renderSentries(b *bytes.Buffer, sentries []Sentry) {
 }
 
 func renderMachine(b *bytes.Buffer, indent string, m Machine) {
-	for _, line := range []struct{ key, value string }{{"provider", m.Provider}, {"address", m.Address}, {"public", m.Public}} {
+	for _, line := range []struct{ key, value string }{{"provider", m.Provider}, {"address", m.Address}, {"public", m.Public}, {"region", m.Region}, {"size", m.Size}} {
 		if line.value != "" {
 			fmt.Fprintf(b, "%s%s: %s\n", indent, line.key, scalar(line.value))
 		}

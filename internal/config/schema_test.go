@@ -69,7 +69,7 @@ func TestSchemaAgrees(t *testing.T) {
 		"chain-key-twice", "validator-count-float", "validator-count-hex", "validator-count-octal",
 		"practice-block-time-short", "practice-block-time-long", "practice-block-time-huge",
 		"sentry-invited-relay", "sentries-all-invited",
-		"provider-ssh", "ssh-address-twice", "ssh-mixed", "local-mixed", "local-address", "invited-address",
+		"provider-ssh", "validator-region", "validator-size", "ssh-address-twice", "ssh-mixed", "local-mixed", "local-address", "invited-address",
 	}
 	compared := 0
 	names, inputs := refusals(t)

@@ -59,6 +59,10 @@ type Inventory struct {
 	ChainID    string `json:"chain_id"`
 	Daemon     Daemon `json:"daemon"`
 	MeshDriver string `json:"mesh_driver,omitempty"` // empty: no mesh
+	// MachinesID is in the names and labels of everything that is bought: 12 lower-case hex digits; empty: nothing was.
+	MachinesID string `json:"machines_id,omitempty"`
+	// Clouds are those in which something was bought and not yet given back.
+	Clouds []string `json:"clouds,omitempty"`
 	Hosts      []Host `json:"hosts"`
 	// Devices are stock WireGuard devices in the mesh. They are of the config alone.
 	Devices []Device `json:"-"`
@@ -93,10 +97,15 @@ type Host struct {
 	// disk; of a machine it is there.
 	Folder string     `json:"folder"`
 	Listen api.Listen `json:"listen"`
-	// Address is how a machine is reached over SSH, user@host:port or a name of ~/.ssh/config; empty: the host is on this
-	// computer. Public is where the world reaches it, without port.
+	// Provider supplies a machine; empty: the host is on this computer.
+	Provider string `json:"provider,omitempty"`
+	// Address is how a machine is reached over SSH, user@host:port or a name of ~/.ssh/config; empty: it is not bought yet.
+	// Public is where the world reaches it, without port.
 	Address string `json:"address,omitempty"`
 	Public  string `json:"public,omitempty"`
+	// Region and Size are what a bought machine is, in its cloud's own names.
+	Region string `json:"region,omitempty"`
+	Size   string `json:"size,omitempty"`
 	// PrivatePeers are other operators' nodes, id@host:port, of a sentry.
 	PrivatePeers []string `json:"private_peers,omitempty"`
 	// Removing marks a host that has left the roster and is not yet destroyed.
@@ -104,7 +113,13 @@ type Host struct {
 }
 
 // OnMachine reports whether the host is a server of its own, and not a folder on this computer.
-func (h Host) OnMachine() bool { return h.Address != "" }
+func (h Host) OnMachine() bool { return h.Provider != "" }
+
+// Bought reports whether the host's machine is bought from a cloud.
+func (h Host) Bought() bool { return h.Provider != "" && h.Provider != ProviderSSH }
+
+// ProviderSSH supplies machines that are there already.
+const ProviderSSH = "ssh"
 
 // MachineFolder is where all of a host is on a machine.
 const MachineFolder = "/var/lib/pressenter"

@@ -10,6 +10,7 @@ import (
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/node"
+	"github.com/pressenter/pressenter/internal/provision"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
 	"github.com/pressenter/pressenter/internal/vpncloud"
@@ -24,6 +25,10 @@ type Observed struct {
 	// Genesis is the hex SHA-256 of the finished genesis, "" when there is none.
 	Genesis  string `json:"genesis,omitempty"`
 	Prepared bool   `json:"prepared"`
+	// Machines is what has to change of the machines so that there are those that are wanted and no others.
+	Machines []provision.Change `json:"machines,omitempty"`
+	// Bought are the hosts whose machines are paid for now.
+	Bought []deployment.Host `json:"bought,omitempty"`
 	// Signing says that others held a signature of the validator in one of the newest commits.
 	Signing bool `json:"signing"`
 }
@@ -94,6 +99,10 @@ func Make(want Want, have Observed) (Plan, error) {
 	for _, s := range sides {
 		b.destroy(s)
 	}
+	if len(b.returns) > 0 {
+		b.stage([]Step{ReturnMachines{On{Deployment: want.Own.Deployment}, b.returns}})
+	}
+	b.cost(have.Bought)
 	if want.Own.MeshDriver == roster.MeshVpnCloud {
 		b.note("%s", vpncloud.Discloses)
 	}
@@ -114,6 +123,8 @@ type builder struct {
 	want Want
 	have Observed
 	plan Plan
+	// returns are the changes of machines that come last.
+	returns []provision.Change
 	// target is the roster that the plan ends with, of the side that was followed last: our own. It is nil in a fork.
 	target *roster.Roster
 }
@@ -186,6 +197,11 @@ func (b *builder) setUp(sides []side) {
 		enroll = append([]Step{PrepareGenesis{world}}, enroll...)
 	}
 	b.stage(first)
+	buys, returns := split(b.have.Machines, b.want.Own)
+	if len(buys) > 0 {
+		b.stage([]Step{ChangeMachines{On{Deployment: b.want.Own.Deployment}, buys, slices.ContainsFunc(buys, provision.Change.Loses)}})
+	}
+	b.returns = returns
 	b.stage(create)
 	b.stage(start)
 	b.stage(enroll)

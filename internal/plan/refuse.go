@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pressenter/pressenter/internal/provision"
 	"github.com/pressenter/pressenter/internal/roster"
 )
 
@@ -29,6 +30,9 @@ func refuse(want Want, have Observed) error {
 		return err
 	}
 	if err := away(want, have.Own); err != nil {
+		return err
+	}
+	if err := machines(want, have.Machines); err != nil {
 		return err
 	}
 	if have.Own.Head == nil {
@@ -75,6 +79,26 @@ func away(want Want, have ObservedDeployment) error {
 		Why:  strings.Join(why, "; "),
 		Next: "bring it back; or take it out of the config, if it is a sentry that is lost; what runs goes on meanwhile",
 	}
+}
+
+// machines says which change of machines would destroy what holds, or may hold, a consensus key.
+func machines(want Want, changes []provision.Change) error {
+	for _, c := range changes {
+		h, wanted := want.Own.Host(c.Host)
+		harmless := c.Kind == provision.Firewall || c.Kind == provision.Spread || c.Kind == provision.Label
+		if !c.Loses() || !wanted || h.Role != roster.RoleValidator || harmless {
+			continue
+		}
+		because := ""
+		if len(c.Because) > 0 {
+			because = ", because of " + strings.Join(c.Because, ", ")
+		}
+		return &Refusal{
+			Why:  fmt.Sprintf("the %s of %s would be destroyed (%s %s%s), and the consensus key with it", c.Kind, c.Host, c.Action, c.Address, because),
+			Next: "put back in the config what changed it; moving a validator to another machine is not in this version",
+		}
+	}
+	return nil
 }
 
 // devices says why stock WireGuard devices are in the way of a driver. A change of driver would remove them, and who was

@@ -3,6 +3,8 @@ package plan
 import (
 	"fmt"
 	"strings"
+
+	"github.com/pressenter/pressenter/internal/provision"
 )
 
 // Step is one change that apply can make. The set is closed. Every step may be done again: after a crash the plan is
@@ -53,6 +55,17 @@ type (
 	CreateHost struct {
 		On
 		Role string `json:"role"`
+	}
+	// ChangeMachines buys, changes and takes over machines.
+	ChangeMachines struct {
+		On
+		Changes []provision.Change `json:"changes"`
+		Destroy bool               `json:"destroys"` // something that there is
+	}
+	// ReturnMachines gives back what no host needs any more.
+	ReturnMachines struct {
+		On
+		Changes []provision.Change `json:"changes"`
 	}
 	// StartAgent starts the agent of a host.
 	StartAgent struct{ On }
@@ -117,6 +130,12 @@ func (s StageDaemon) String() string {
 
 // String implements Step.
 func (s CreateHost) String() string { return fmt.Sprintf("create host %s (%s)", s.Name, s.Role) }
+
+// String implements Step.
+func (s ChangeMachines) String() string { return "machines: " + machineWords(s.Changes) }
+
+// String implements Step.
+func (s ReturnMachines) String() string { return "give machines back: " + machineWords(s.Changes) }
 
 // String implements Step.
 func (s StartAgent) String() string { return fmt.Sprintf("start the agent of %s", s.Name) }
@@ -198,7 +217,14 @@ const restartMisses = 12
 
 // KindOf says what a step does to the world.
 func KindOf(s Step) Kind {
-	switch s.(type) {
+	switch st := s.(type) {
+	case ChangeMachines:
+		if st.Destroy {
+			return Destroy
+		}
+		return Create
+	case ReturnMachines:
+		return Destroy
 	case CreateKeyring, StageDaemon, CreateHost, PrepareGenesis, MakeGenesis, Enroll, KeepBackup:
 		return Create
 	case RestartNode:

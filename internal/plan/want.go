@@ -15,6 +15,7 @@ import (
 	"github.com/pressenter/pressenter/internal/node"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/tunnel"
+	"github.com/pressenter/pressenter/tofu"
 )
 
 // BuiltIn is the chain that comes with the program.
@@ -117,7 +118,7 @@ func Resolve(c config.Deployment, f Facts) (Want, error) {
 	}
 	w := Want{
 		World: deployment.Inventory{Deployment: WorldName(c.Name), ChainID: id, Daemon: f.Daemon},
-		Own:   deployment.Inventory{Deployment: c.Name, ChainID: id, Daemon: f.Daemon, MeshDriver: c.Mesh.Driver},
+		Own:   deployment.Inventory{Deployment: c.Name, ChainID: id, Daemon: f.Daemon, MeshDriver: c.Mesh.Driver, MachinesID: f.Own.MachinesID},
 		Chain: roster.Chain{
 			ID: id, Daemon: chain.Daemon, Bech32Prefix: chain.Bech32Prefix, Denom: chain.Denom,
 			MinGasPrice: "0" + chain.Denom, BlockTime: c.Practice.BlockTime,
@@ -179,17 +180,20 @@ func (r *resolver) own(to *deployment.Inventory, c config.Deployment, name strin
 		return
 	}
 	h := deployment.Host{
-		Name: name, Role: role, Folder: deployment.MachineFolder, Address: m.Address, Public: m.Public,
+		Name: name, Role: role, Folder: deployment.MachineFolder, Provider: c.ProviderOf(m), Address: m.Address, Public: m.Public,
 		Listen: api.Listen{P2P: everywhere(portP2P), RPC: loopback(portRPC), Machine: true},
 	}
 	if role == roster.RoleValidator {
 		h.Listen.P2P = loopback(portP2P) // it takes nobody in
-	} else if h.Public == "" {
+	} else if h.Public == "" && !h.Bought() {
 		public, err := r.PublicOf(h.Address)
 		if err != nil {
 			r.err = fmt.Errorf("find where %q is: %w", name, err)
 		}
 		h.Public = public
+	}
+	if h.Bought() {
+		r.buy(&h, len(to.Hosts), m)
 	}
 	if to.MeshDriver != "" {
 		h.Listen.Mesh = everywhere(0) // dials out only
@@ -199,6 +203,32 @@ func (r *resolver) own(to *deployment.Inventory, c config.Deployment, name strin
 	}
 	to.Put(h)
 }
+
+// buy says what machine a host gets. One that has its machine keeps it, whatever is usual by now.
+func (r *resolver) buy(h *deployment.Host, n int, m config.Machine) {
+	cloud, ok := tofu.Lookup(h.Provider)
+	if !ok {
+		r.err = fmt.Errorf("buy a machine for %q: there is no cloud %q", h.Name, h.Provider)
+		return
+	}
+	h.Region, h.Size = cloud.Regions[n%len(cloud.Regions)], cloud.Sizes[string(h.Role)]
+	h.Public = NotYet
+	if was, known := r.Own.Host(h.Name); known && was.Provider == h.Provider {
+		h.Region, h.Size, h.Address = was.Region, was.Size, was.Address
+		if was.Public != "" {
+			h.Public = was.Public
+		}
+	}
+	if m.Region != "" {
+		h.Region = m.Region
+	}
+	if m.Size != "" {
+		h.Size = m.Size
+	}
+}
+
+// NotYet stands for the address of a machine that is not bought yet.
+const NotYet = "not-bought-yet.invalid"
 
 // Ports of a machine. The relay's is that of HTTPS, which networks that block the rest let through.
 const (

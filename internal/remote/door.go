@@ -45,7 +45,7 @@ func (p *Provider) confirm(ctx context.Context, h deployment.Host, program strin
 	t := time.NewTicker(confirmEvery)
 	defer t.Stop()
 	for {
-		fresh := &Provider{Exe: p.Exe, Dialer: p.Dialer, Deployment: p.Deployment}
+		fresh := &Provider{Exe: p.Exe, Dialer: p.Dialer, Bought: p.Bought, Fresh: p.Fresh, Deployment: p.Deployment}
 		_, err := call[struct{}](ctx, fresh, h, program, "confirm", struct{}{})
 		fresh.Close()
 		if err == nil {

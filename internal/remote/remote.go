@@ -27,6 +27,8 @@ import (
 type Provider struct {
 	Exe    string // this program
 	Dialer *ssh.Dialer
+	// Bought reaches machines that were bought, Fresh those that may just be booting for the first time.
+	Bought, Fresh *ssh.Dialer
 	// Deployment is the name of the deployment whose hosts they are.
 	Deployment string
 
@@ -43,6 +45,13 @@ type line struct {
 
 // dial returns the connection to a host.
 func (p *Provider) dial(ctx context.Context, h deployment.Host) (*ssh.Client, error) {
+	if h.Bought() {
+		return p.dialBy(ctx, p.Bought, h)
+	}
+	return p.dialBy(ctx, p.Dialer, h)
+}
+
+func (p *Provider) dialBy(ctx context.Context, d *ssh.Dialer, h deployment.Host) (*ssh.Client, error) {
 	target, err := ssh.ParseTarget(h.Address)
 	if err != nil {
 		return nil, err
@@ -67,7 +76,7 @@ func (p *Provider) dial(ctx context.Context, h deployment.Host) (*ssh.Client, er
 			return l.client, nil
 		}
 	}
-	l.client, err = p.Dialer.Dial(ctx, target)
+	l.client, err = d.Dial(ctx, target)
 	return l.client, err
 }
 
@@ -108,7 +117,11 @@ func (p *Provider) program() (string, error) {
 
 // Create brings this program to the server.
 func (p *Provider) Create(ctx context.Context, h deployment.Host) error {
-	c, err := p.dial(ctx, h)
+	d := p.Dialer
+	if h.Bought() {
+		d = p.Fresh
+	}
+	c, err := p.dialBy(ctx, d, h)
 	if err != nil {
 		return fmt.Errorf("create host %q: %w", h.Name, err)
 	}
@@ -237,6 +250,9 @@ func (p *Provider) Inspect(ctx context.Context, h deployment.Host) (api.HostStat
 
 // Exists says whether the server was set up. An error says that it cannot be told.
 func (p *Provider) Exists(ctx context.Context, h deployment.Host) (bool, error) {
+	if h.Address == "" {
+		return false, nil // not bought yet
+	}
 	c, err := p.dial(ctx, h)
 	if err != nil {
 		return false, err
@@ -268,6 +284,14 @@ func (p *Provider) Destroy(ctx context.Context, h deployment.Host, keep string) 
 	}
 	if _, err := call[struct{}](ctx, p, h, machine.Current, "remove", struct{}{}); err != nil {
 		return fmt.Errorf("destroy host %q: %w", h.Name, err)
+	}
+	if !h.Bought() {
+		return nil
+	}
+	for _, name := range []string{h.Name, h.Public} { // the cloud gives the address to somebody else
+		if _, err := ssh.Forget(p.Bought.Pins, name); err != nil {
+			return fmt.Errorf("forget the host key of %q: %w", h.Name, err)
+		}
 	}
 	return nil
 }

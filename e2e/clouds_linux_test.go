@@ -1,0 +1,200 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/pressenter/pressenter/internal/config"
+	"github.com/pressenter/pressenter/internal/lab"
+)
+
+// datacentre makes hosts of a lab of what a fake cloud sells. It answers the hook of fakecloud/README.md.
+type datacentre struct {
+	lab *lab.Lab
+
+	mu   sync.Mutex
+	next netip.Addr // of those that clouds give to servers: the upper half of the lab's network
+	sold map[string]*lab.Host
+}
+
+// openDatacentre returns the socket on which it answers.
+func openDatacentre(t *testing.T, l *lab.Lab) (*datacentre, string) {
+	t.Helper()
+	at := l.Network.Addr().As4()
+	at[3] = 128
+	d := &datacentre{lab: l, next: netip.AddrFrom4(at), sold: map[string]*lab.Host{}}
+	socket := filepath.Join(t.TempDir(), "hosts.sock")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /servers", d.sell)
+	mux.HandleFunc("DELETE /servers/{cloud}/{name}", d.takeBack)
+	mux.HandleFunc("POST /addresses", d.reserve)
+	mux.HandleFunc("PUT /addresses/{cloud}/{address}", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("DELETE /addresses/{cloud}/{address}", func(http.ResponseWriter, *http.Request) {})
+	server := &http.Server{Handler: mux}
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			t.Errorf("datacentre: %v", err)
+		}
+	})
+	return d, socket
+}
+
+var publicKey = regexp.MustCompile(`ssh-ed25519 [A-Za-z0-9+/=]+`)
+
+// sell boots a server as an image with cloud-init would come up.
+func (d *datacentre) sell(w http.ResponseWriter, r *http.Request) {
+	var s struct {
+		Cloud     string   `json:"cloud"`
+		Name      string   `json:"name"`
+		UserData  string   `json:"user_data"`
+		Addresses []string `json:"addresses"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&s); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	h, err := d.lab.Add(context.WithoutCancel(r.Context()), s.Name)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	d.mu.Lock()
+	d.sold[s.Cloud+"/"+s.Name] = h
+	d.mu.Unlock()
+	script := `useradd -m -s /bin/bash pressenter
+echo 'pressenter ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/90-cloud-init
+install -d -m 700 -o pressenter -g pressenter ~pressenter/.ssh
+echo "$1" >~pressenter/.ssh/authorized_keys; chown pressenter: ~pressenter/.ssh/authorized_keys; shift
+device=$(ip -o -4 addr show scope global | awk 'NR==1 {print $2}')
+for a; do ip addr add "$a/24" dev "$device"; done`
+	args := []string{"sh", "-ec", script, "cloud-init", publicKey.FindString(s.UserData)}
+	answer := map[string]string{"ipv4": h.Address, "ipv6": "", "private_ipv4": ""}
+	for _, a := range s.Addresses {
+		if strings.Contains(a, ".") {
+			args, answer["ipv4"] = append(args, a), a
+		}
+	}
+	if out, err := h.Exec(context.WithoutCancel(r.Context()), args...); err != nil {
+		http.Error(w, fmt.Sprintf("%v: %s", err, out), http.StatusInternalServerError)
+		return
+	}
+	_ = json.NewEncoder(w).Encode(answer)
+}
+
+func (d *datacentre) takeBack(_ http.ResponseWriter, r *http.Request) {
+	d.mu.Lock()
+	key := r.PathValue("cloud") + "/" + r.PathValue("name")
+	h := d.sold[key]
+	delete(d.sold, key)
+	d.mu.Unlock()
+	if h != nil {
+		_ = h.Remove()
+	}
+}
+
+func (d *datacentre) reserve(w http.ResponseWriter, r *http.Request) {
+	var a struct {
+		Family string `json:"family"`
+	}
+	if err := json.NewDecoder(r.Body).Decode(&a); err != nil || strings.Contains(a.Family, "6") {
+		http.NotFound(w, r)
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.next = d.next.Next()
+	_ = json.NewEncoder(w).Encode(map[string]string{"address": d.next.String()})
+}
+
+// fakeClouds lays out the providers and returns the environment in which OpenTofu takes them for the real ones.
+func fakeClouds(t *testing.T, socket string) []string {
+	t.Helper()
+	schemas, err := filepath.Abs("../../shared/schemas")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(schemas, "hcloud.json")); err != nil {
+		t.Skip("the providers' schemas are not here: ", err)
+	}
+	home, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tofus, _ := filepath.Glob(filepath.Join(home, "pressenter", "tofu-*", "tofu")) //nolint:errcheck // the pattern is right
+	if len(tofus) == 0 {
+		t.Skip("OpenTofu is not built here: run 'sh build/tofu.sh'")
+	}
+	out := t.TempDir()
+	c := exec.Command("go", "run", "./cmd/mirror", "-out", out, "-schemas", schemas, "-cloud", filepath.Join(out, "cloud"), "-hosts", socket)
+	c.Dir = "../fakecloud"
+	if said, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("lay out the fake cloud: %v\n%s", err, said)
+	}
+	return []string{
+		"TF_CLI_CONFIG_FILE=" + filepath.Join(out, "tofurc"), "PRESSENTER_TOFU=" + tofus[0],
+		"HCLOUD_TOKEN=" + strings.Repeat("t", 64), "VULTR_API_KEY=" + strings.Repeat("V", 36),
+	}
+}
+
+// TestClouds goes from nothing but accounts at two clouds and a server that is there already to a validator that signs
+// behind three sentries, and back.
+func TestClouds(t *testing.T) {
+	s := onServers(t, lab.Options{Hosts: 2})
+	dc, socket := openDatacentre(t, s.lab)
+	s.env = fakeClouds(t, socket)
+	d := config.Practice("clouds")
+	d.Provider, d.Validator.Region = "hetzner", "fsn1"
+	d.Sentries = []config.Sentry{
+		{Name: "s1", Machine: config.Machine{Region: "nbg1"}},
+		{Name: "s2", Machine: config.Machine{Provider: "vultr", Region: "waw"}},
+		{Name: "s3", Machine: config.Machine{Provider: "ssh", Address: "h2"}},
+	}
+	s.write(t, d)
+	if said := s.does(t, "plan"); !said.has("monthly cost: ", "EUR", "USD", "create server") {
+		t.Errorf("nothing about machines or money in\n%v", said)
+	}
+	if len(dc.sold) != 0 {
+		t.Errorf("a plan bought %v", dc.sold)
+	}
+	if said := s.does(t, "apply", "--yes"); !said.has("is signed by validator") {
+		t.Errorf("nothing about a signature in\n%v", said)
+	}
+	s.noChanges(t)
+	s.goesOn(t)
+
+	t.Run("a sentry moves to another cloud", func(t *testing.T) {
+		d.Sentries[1].Provider, d.Sentries[1].Region = "", "hel1"
+		d.Sentries[1].Name = "s4" // add first, remove in the same plan
+		s.write(t, d)
+		s.does(t, "apply", "--yes")
+		s.noChanges(t)
+		s.goesOn(t)
+	})
+	t.Run("destroy", func(t *testing.T) {
+		s.does(t, "destroy", "--name", "clouds")
+		dc.mu.Lock()
+		defer dc.mu.Unlock()
+		if len(dc.sold) != 0 {
+			t.Errorf("still paid for: %v", dc.sold)
+		}
+	})
+}

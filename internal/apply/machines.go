@@ -1,0 +1,289 @@
+package apply
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/keyring"
+	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/provision"
+	"github.com/pressenter/pressenter/internal/ssh"
+	"github.com/pressenter/pressenter/tofu"
+)
+
+// Cloud is how machines are bought. Its zero value looks for OpenTofu or Terraform in PATH.
+type Cloud struct {
+	Tool        string   // of OpenTofu or Terraform, a name or a path
+	Environment []string // names of further variables that it may see
+}
+
+// unborn stands for what is made with the first machine, in plans before that.
+const (
+	unbornID  = "000000000000"
+	unbornKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+)
+
+// SSHKey is the key file that opens bought machines.
+func SSHKey(d deployment.Dir) string { return filepath.Join(d.Operator(), "ssh_key") }
+
+// observeMachines asks the clouds, by way of the tool, what would have to change.
+func (s *Session) observeMachines(ctx context.Context) error {
+	s.have.Machines, s.have.Bought = nil, nil
+	if len(s.clouds()) == 0 {
+		return nil
+	}
+	for _, h := range s.own.inventory.Hosts {
+		if h.Bought() && h.Address != "" {
+			s.have.Bought = append(s.have.Bought, h)
+		}
+	}
+	w, err := s.workspace(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := s.planMachines(ctx, w, s.want.Own)
+	if err != nil {
+		return err
+	}
+	s.have.Machines = p.Changes
+	return nil
+}
+
+// clouds are those in which machines are wanted or were bought.
+func (s *Session) clouds() []string {
+	return cloudsOf(s.own.inventory.Clouds, s.want.Own.Hosts, s.own.inventory.Hosts)
+}
+
+func cloudsOf(more []string, hosts ...[]deployment.Host) []string {
+	out := slices.Clone(more)
+	for _, h := range slices.Concat(hosts...) {
+		if h.Bought() {
+			out = append(out, h.Provider)
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// workspace is where the machines are kept as code.
+func (s *Session) workspace(ctx context.Context) (*provision.Workspace, error) {
+	clouds := s.clouds()
+	if err := credentials(clouds); err != nil {
+		return nil, err
+	}
+	tool, err := provision.Find(ctx, s.Cloud.Tool)
+	if err != nil {
+		return nil, err
+	}
+	w := &provision.Workspace{
+		Dir: filepath.Join(s.Dir.Operator(), "machines"), Tool: tool, Clouds: clouds, Extra: s.Cloud.Environment, Progress: s.machineWord,
+	}
+	if _, err := keyring.Protected(s.Dir.Operator()); errors.Is(err, fs.ErrNotExist) {
+		return w, nil // nothing was bought yet
+	}
+	k, err := s.keys(s.own)
+	if err != nil {
+		return nil, err
+	}
+	w.Passphrase = k.StatePassphrase().Bytes()
+	return w, nil
+}
+
+// NoCredentials says which variables of the environment a cloud needs.
+type NoCredentials struct{ Cloud, Variable string }
+
+// Error implements error.
+func (e *NoCredentials) Error() string {
+	return fmt.Sprintf("cloud %s: %s is not set in the environment", e.Cloud, e.Variable)
+}
+
+// Hint says what to do.
+func (e *NoCredentials) Hint() string {
+	return fmt.Sprintf("make an API token in the account at %s and set %s, for this shell only; docs/clouds.md says what it has to allow", e.Cloud, e.Variable)
+}
+
+// credentials says which cloud has none at all. Whether they are good the cloud says.
+func credentials(clouds []string) error {
+	for _, name := range clouds {
+		c, ok := tofu.Lookup(name)
+		if !ok || len(c.Environment) == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(c.Environment, func(v string) bool { return os.Getenv(v) != "" }) {
+			return &NoCredentials{name, c.Environment[0]}
+		}
+	}
+	return nil
+}
+
+// planMachines plans the machines of an inventory, with whatever earlier runs made and did not note.
+func (s *Session) planMachines(ctx context.Context, w *provision.Workspace, i deployment.Inventory) (*provision.Plan, error) {
+	if i.MachinesID == "" {
+		i.MachinesID = unbornID
+	}
+	key, err := ssh.PublicIdentity(SSHKey(s.Dir))
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err = unbornKey, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	spec := plan.Machines(i, []string{key})
+	spec.Keep = w.Clouds
+	left, err := w.Recover(ctx, i.MachinesID, false)
+	if err != nil {
+		return nil, fmt.Errorf("find what earlier runs left: %w", err)
+	}
+	spec.Imports = left.Imports
+	for name, h := range left.Hosts {
+		if _, wanted := spec.Hosts[name]; !wanted {
+			spec.Hosts[name] = h
+		}
+	}
+	for _, address := range left.Unknown {
+		s.progress(Event{Word: fmt.Sprintf("%s may have been made by a run that was cut off, and its cloud cannot be asked: look for it in the cloud's console", address), Why: true})
+	}
+	return w.Plan(ctx, spec)
+}
+
+// changeMachines buys and changes machines. Those that are to be given back stay until their hosts have left.
+func (s *Session) changeMachines(ctx context.Context, step plan.ChangeMachines) error {
+	if err := s.bearMachines(); err != nil {
+		return err
+	}
+	w, err := s.workspace(ctx)
+	if err != nil {
+		return err
+	}
+	union := s.want.Own
+	for _, h := range s.own.inventory.Hosts {
+		if _, wanted := union.Host(h.Name); !wanted {
+			union.Put(h)
+		}
+	}
+	p, err := s.planMachines(ctx, w, union)
+	if err != nil {
+		return err
+	}
+	if err := covered(p.Changes, step.Changes); err != nil {
+		return err
+	}
+	if err := w.Apply(ctx, p); err != nil {
+		return err
+	}
+	return s.takeMachines(ctx, w)
+}
+
+// covered says whether nothing is done that the plan did not show.
+func covered(changes, shown []provision.Change) error {
+	for _, c := range changes {
+		if !slices.ContainsFunc(shown, func(o provision.Change) bool { return o.Address == c.Address && o.Action == c.Action }) {
+			return fmt.Errorf("the machines changed since they were planned: %s %s was not in the plan; run 'pressenter apply' again", c.Action, c.Address)
+		}
+	}
+	return nil
+}
+
+// bearMachines makes, once, what is in the names of all machines and what opens them.
+func (s *Session) bearMachines() error {
+	if _, err := ssh.NewIdentity(SSHKey(s.Dir), "pressenter "+s.want.Own.Deployment); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	inv := &s.own.inventory
+	if inv.MachinesID == "" {
+		id := make([]byte, 6)
+		_, _ = rand.Read(id) // never fails
+		inv.MachinesID = hex.EncodeToString(id)
+	}
+	inv.Clouds = s.clouds()
+	inv.Deployment, inv.ChainID, inv.Daemon = s.want.Own.Deployment, s.want.Own.ChainID, s.want.Own.Daemon
+	s.want.Own.MachinesID = inv.MachinesID
+	for _, h := range s.want.Own.Hosts { // noted before they are paid for
+		if _, known := inv.Host(h.Name); h.Bought() && !known {
+			inv.Put(h)
+		}
+	}
+	return s.own.dir.SaveInventory(*inv)
+}
+
+// takeMachines notes where the machines are.
+func (s *Session) takeMachines(ctx context.Context, w *provision.Workspace) error {
+	machines, err := w.Machines(ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range slices.Clone(s.want.Own.Hosts) {
+		if !h.Bought() {
+			continue
+		}
+		m, ok := machines[h.Provider+"/"+h.Name]
+		if !ok || m.PublicIPv4 == "" {
+			return fmt.Errorf("the machine of %q has no address", h.Name)
+		}
+		h.Address, h.Public = m.SSHUser+"@"+m.PublicIPv4, m.PublicIPv4
+		s.want.Own.Put(h)
+		s.own.inventory.Put(h)
+	}
+	return s.own.dir.SaveInventory(s.own.inventory)
+}
+
+// returnMachines gives back what no wanted host needs: what was shown of it, or all.
+func (s *Session) returnMachines(ctx context.Context, shown []provision.Change) error {
+	w, err := s.workspace(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := s.planMachines(ctx, w, s.want.Own)
+	if err != nil {
+		return err
+	}
+	if shown != nil {
+		if err := covered(p.Changes, shown); err != nil {
+			return err
+		}
+	}
+	if !p.Empty() {
+		if err := w.Apply(ctx, p); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.own.inventory.Clouds = cloudsOf(nil, s.want.Own.Hosts, s.own.inventory.Hosts)
+	return s.own.dir.SaveInventory(s.own.inventory)
+}
+
+// returnAll gives every machine back.
+func (s *Session) returnAll(ctx context.Context) error {
+	i := s.own.inventory
+	if len(i.Clouds) == 0 {
+		return nil
+	}
+	s.want.Own = deployment.Inventory{Deployment: i.Deployment, MachinesID: i.MachinesID}
+	return s.returnMachines(ctx, nil)
+}
+
+// machineWord passes on what happens to machines.
+func (s *Session) machineWord(e provision.Event) {
+	switch {
+	case e.Severity != "":
+		s.progress(Event{Word: e.Message, Why: true})
+	case e.Address == "":
+		s.progress(Event{Word: e.Message})
+	case e.State == provision.Complete || e.State == provision.Errored:
+		s.progress(Event{Word: fmt.Sprintf("%s: %s %s", strings.TrimPrefix(e.Address, "module."), e.Action, e.State)})
+	}
+}
