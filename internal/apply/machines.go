@@ -266,6 +266,28 @@ func (s *Session) returnMachines(ctx context.Context, shown []provision.Change) 
 	return s.own.dir.SaveInventory(s.own.inventory)
 }
 
+// ErrNothingBought says that no host of the config is bought from a cloud.
+var ErrNothingBought = errors.New("no machine of this config is bought from a cloud")
+
+// Eject writes the configuration of the bought machines to an empty folder, as apply would make them.
+func (s *Session) Eject(dir string) error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	if len(cloudsOf(nil, s.want.Own.Hosts)) == 0 {
+		return ErrNothingBought
+	}
+	key, err := ssh.NewIdentity(SSHKey(s.Dir), "pressenter "+s.want.Own.Deployment)
+	if err != nil {
+		return err
+	}
+	i := s.want.Own
+	if i.MachinesID == "" {
+		i.MachinesID = unbornID
+	}
+	return provision.Eject(dir, plan.Machines(i, []string{key}))
+}
+
 // returnAll gives every machine back.
 func (s *Session) returnAll(ctx context.Context) error {
 	i := s.own.inventory

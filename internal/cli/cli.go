@@ -169,7 +169,7 @@ func newRoot() *cobra.Command {
 		newStopCmd(g), newStartCmd(g), newHoldCmd(g), newDestroyCmd(g), newKeyCmd(g), newDoctorCmd(g), newMeshCmd(g),
 		newInviteCmd(g), newJoinCmd(), newLeaveCmd(), newPeersCmd(g),
 
-		newAgentCmd(), newNodeCmd(), newHostCmd(),
+		newAgentCmd(), newNodeCmd(), newHostCmd(), newEjectCmd(g),
 	)
 	return root
 }

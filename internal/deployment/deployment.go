@@ -63,7 +63,7 @@ type Inventory struct {
 	MachinesID string `json:"machines_id,omitempty"`
 	// Clouds are those in which something was bought and not yet given back.
 	Clouds []string `json:"clouds,omitempty"`
-	Hosts      []Host `json:"hosts"`
+	Hosts  []Host   `json:"hosts"`
 	// Devices are stock WireGuard devices in the mesh. They are of the config alone.
 	Devices []Device `json:"-"`
 	// Invited are sentries on hosts that enrol themselves with a code. Where they are only the roster knows.
