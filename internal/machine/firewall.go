@@ -129,3 +129,20 @@ func ufwEnabled() bool {
 	b, err := os.ReadFile("/etc/ufw/ufw.conf")
 	return err == nil && strings.Contains(string(b), "ENABLED=yes")
 }
+
+// dropFilters takes away the packet filters, which would outlive the processes that loaded them.
+func dropFilters(ctx context.Context) error {
+	out, err := output(ctx, "nft", "list", "tables", "inet")
+	if err != nil {
+		return fmt.Errorf("list packet filters: %w", err)
+	}
+	for _, word := range strings.Fields(string(out)) {
+		if !strings.HasPrefix(word, "pressenter_") {
+			continue
+		}
+		if _, err := output(ctx, "nft", "delete", "table", "inet", word); err != nil {
+			return fmt.Errorf("remove the packet filter %s: %w", word, err)
+		}
+	}
+	return nil
+}

@@ -138,21 +138,6 @@ func Remove(ctx context.Context) error {
 	return errors.Join(dropFilters(ctx), os.RemoveAll(Folder), os.RemoveAll(Programs))
 }
 
-// dropFilters takes away the packet filters, which would outlive the processes that loaded them.
-func dropFilters(ctx context.Context) error {
-	out, err := exec.CommandContext(ctx, "nft", "list", "tables", "inet").Output()
-	if err != nil {
-		return fmt.Errorf("list packet filters: %w", err)
-	}
-	var errs []error
-	for _, word := range strings.Fields(string(out)) {
-		if strings.HasPrefix(word, "pressenter_") {
-			errs = append(errs, exec.CommandContext(ctx, "nft", "delete", "table", "inet", word).Run())
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // point lets Current lead to a program.
 func point(program string) error {
 	if to, err := os.Readlink(Current); err == nil && to == program {
