@@ -3,12 +3,15 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/apply"
 	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/local"
 	"github.com/pressenter/pressenter/internal/remote"
 	"github.com/pressenter/pressenter/internal/ssh"
@@ -21,7 +24,9 @@ func hostsOf(name string, dir deployment.Dir, exe string) (apply.ByPlace, *remot
 		d.ConfigFile, d.Agent, d.Identities, d.Patience = ssh.NoFile, ssh.NoFile, []string{apply.SSHKey(dir)}, patience
 		return d
 	}
-	servers := &remote.Provider{Exe: exe, Deployment: name, Dialer: dialer(dir), Bought: bought(0), Fresh: bought(firstBoot)}
+	servers := &remote.Provider{
+		Exe: exe, Deployment: name, Dialer: dialer(dir), Bought: bought(0), Fresh: bought(firstBoot), Found: tellFound(os.Stderr),
+	}
 	return apply.ByPlace{Here: local.Provider{Exe: exe}, Machines: servers}, servers
 }
 
@@ -42,5 +47,25 @@ func dialer(dir deployment.Dir) *ssh.Dialer {
 		Prompt: func(_ context.Context, file string) ([]byte, error) {
 			return readSecret(fmt.Sprintf("Passphrase of the SSH key %s: ", file))
 		},
+	}
+}
+
+// tellFound says what was found of servers, each once.
+func tellFound(w io.Writer) func(host string, found []health.Finding) {
+	var mu sync.Mutex
+	told := map[string]bool{}
+	return func(host string, found []health.Finding) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, f := range found {
+			text := fmt.Sprintf("%s: %s: %s\n", f.Severity, host, f.Message)
+			if f.Next != "" {
+				text += fmt.Sprintf("  → %s\n", f.Next)
+			}
+			if !told[text] {
+				told[text] = true
+				fmt.Fprint(w, text)
+			}
+		}
 	}
 }

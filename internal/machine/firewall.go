@@ -73,7 +73,7 @@ func loadFirewall(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	changed, err := place(filepath.Join(ownUnits, firewallUnit), strings.ReplaceAll(firewallUnitText, "NFT", nft))
+	changed, err := place(filepath.Join(unitFolder, firewallUnit), strings.ReplaceAll(firewallUnitText, "NFT", nft))
 	if err != nil {
 		return err
 	}
@@ -91,12 +91,12 @@ func loadFirewall(ctx context.Context) error {
 
 // removeFirewall takes our filter away.
 func removeFirewall(ctx context.Context) error {
-	if _, err := os.Stat(filepath.Join(ownUnits, firewallUnit)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(unitFolder, firewallUnit)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	_, err := output(ctx, "systemctl", "disable", "--quiet", "--now", firewallUnit)
 	_, _ = output(ctx, "nft", "delete", "table", "inet", "pressenter_underlay") // it may not be loaded
-	for _, path := range []string{firewallFile, filepath.Join(ownUnits, firewallUnit)} {
+	for _, path := range []string{firewallFile, filepath.Join(unitFolder, firewallUnit)} {
 		if e := os.Remove(path); e != nil && !errors.Is(e, fs.ErrNotExist) {
 			err = errors.Join(err, e)
 		}

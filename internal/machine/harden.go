@@ -160,12 +160,12 @@ func soften(ctx context.Context) error {
 			err = errors.Join(err, e)
 		}
 	}
-	if _, missing := os.Stat(filepath.Join(ownUnits, trialUnit)); missing == nil {
+	if _, missing := os.Stat(filepath.Join(unitFolder, trialUnit)); missing == nil {
 		_, e := output(ctx, "systemctl", "disable", "--quiet", trialUnit)
 		err = errors.Join(err, e)
 	}
 	for _, name := range []string{trialUnit, trialTimer} {
-		if e := os.Remove(filepath.Join(ownUnits, name)); e != nil && !errors.Is(e, fs.ErrNotExist) {
+		if e := os.Remove(filepath.Join(unitFolder, name)); e != nil && !errors.Is(e, fs.ErrNotExist) {
 			err = errors.Join(err, e)
 		}
 	}

@@ -118,7 +118,7 @@ func (f changedFile) put() error {
 func armTrial(ctx context.Context, files []changedFile) error {
 	changed := false
 	for name, text := range map[string]string{trialUnit: trialUnitText, trialTimer: trialTimerText} {
-		did, err := place(filepath.Join(ownUnits, name), text)
+		did, err := place(filepath.Join(unitFolder, name), text)
 		if err != nil {
 			return err
 		}

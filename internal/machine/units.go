@@ -12,11 +12,11 @@ const (
 	NodeUnit  = "pressenter-node.service"
 )
 
-// ownUnits is for units that are neither the distribution's nor the administrator's own: what an administrator says
+// unitFolder is for units that are neither the distribution's nor the administrator's own: what an administrator says
 // in /etc/systemd/system about them counts more, a mask for one.
-const ownUnits = "/usr/local/lib/systemd/system"
+const unitFolder = "/usr/local/lib/systemd/system"
 
-func unitFile(name string) string { return filepath.Join(ownUnits, name) }
+func unitFile(name string) string { return filepath.Join(unitFolder, name) }
 
 // sandbox is what no unit needs: devices but the plainest, the kernel's settings, other people's files.
 const sandbox = `NoNewPrivileges=yes
@@ -60,7 +60,7 @@ KillMode=mixed
 OOMScoreAdjust=-500
 # It works in the folders of both users, starts their units, puts back unit files, and ends what a unit left.
 CapabilityBoundingSet=CAP_CHOWN CAP_DAC_OVERRIDE CAP_DAC_READ_SEARCH CAP_FOWNER CAP_KILL CAP_SETGID CAP_SETUID
-ReadWritePaths=` + Folder + ` ` + ownUnits + `
+ReadWritePaths=` + Folder + ` ` + unitFolder + `
 PrivateDevices=yes
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 # All that it talks to is on this machine.

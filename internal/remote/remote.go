@@ -19,6 +19,7 @@ import (
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/machine"
 	"github.com/pressenter/pressenter/internal/ssh"
 )
@@ -31,6 +32,9 @@ type Provider struct {
 	Bought, Fresh *ssh.Dialer
 	// Deployment is the name of the deployment whose hosts they are.
 	Deployment string
+	// Found is told what is not as it should be of a server and does not keep it from being a host, if not nil. It may be
+	// called by several goroutines at once.
+	Found func(host string, found []health.Finding)
 
 	mu    sync.Mutex
 	lines map[string]*line // by the host's address
@@ -125,7 +129,7 @@ func (p *Provider) Create(ctx context.Context, h deployment.Host) error {
 	if err != nil {
 		return fmt.Errorf("create host %q: %w", h.Name, err)
 	}
-	if err := p.suits(ctx, c); err != nil {
+	if err := p.preflight(ctx, c, h); err != nil {
 		return fmt.Errorf("create host %q: %w", h.Name, err)
 	}
 	to, err := p.program()
@@ -192,6 +196,7 @@ func (p *Provider) StartAgent(ctx context.Context, h deployment.Host) error {
 	if err != nil {
 		return fmt.Errorf("set up machine %q: %w", h.Name, err)
 	}
+	p.tell(h.Name, report.Findings)
 	if report.Trial {
 		if err := p.confirm(ctx, h, program); err != nil {
 			return fmt.Errorf("set up machine %q: %w", h.Name, err)
