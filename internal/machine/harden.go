@@ -50,7 +50,7 @@ func Check(ctx context.Context, deployment, host string) (found []health.Finding
 		if !same(path, text) {
 			found = append(found, health.Finding{
 				Code: "drift-file", Severity: health.Warning, Subject: path, Message: path + " was edited or removed on the machine.",
-				Next: "Run 'pressenter apply', which puts it back.",
+				Next: "Run 'pressenter harden', which puts it back.",
 			})
 		}
 	}
@@ -106,7 +106,7 @@ func guardDoors(ctx context.Context, spec Spec, r *Report) error {
 	if err != nil {
 		r.Findings = append(r.Findings, health.Finding{
 			Code: "not-hardened", Severity: health.Warning, Message: fmt.Sprintf("SSH and packet filter are as they were: %v.", err),
-			Next: "Mend the cause, then run 'pressenter apply'.",
+			Next: "Mend the cause, then run 'pressenter harden'.",
 		})
 		return nil
 	}
@@ -130,20 +130,20 @@ func checkDoors() (found []health.Finding) {
 		found = append(found, health.Finding{
 			Code: "trial-taken-back", Severity: health.Warning, Subject: "sshd and packet filter",
 			Message: fmt.Sprintf("What was changed of SSH and the packet filter was taken back at %s: nobody confirmed by a new connection within a minute.", at),
-			Next:    "Run 'pressenter apply'. If it happens again, see docs/runbooks/ssh-locked-out.md.",
+			Next:    "Run 'pressenter harden'. If it happens again, see docs/runbooks/ssh-locked-out.md.",
 		})
 	}
 	if !same(sshdDropIn, sshdText("")) && !same(sshdDropIn, sshdText("no")) {
 		found = append(found, health.Finding{
 			Code: "ssh-not-hardened", Severity: health.Warning, Subject: sshdDropIn,
 			Message: sshdDropIn + " is not there, or was edited: SSH may take passwords.",
-			Next:    "Run 'pressenter apply', which says why if it cannot make it.",
+			Next:    "Run 'pressenter harden', which says why if it cannot make it.",
 		})
 	}
 	if _, err := os.Stat(firewallFile); err != nil {
 		found = append(found, health.Finding{
 			Code: "firewall-not-at-boot", Severity: health.Warning, Subject: firewallFile,
-			Message: firewallFile + " is not there: between boot and the start of the mesh, no packet filter holds.", Next: "Run 'pressenter apply'.",
+			Message: firewallFile + " is not there: between boot and the start of the mesh, no packet filter holds.", Next: "Run 'pressenter harden'.",
 		})
 	}
 	return found
@@ -154,7 +154,7 @@ func soften(ctx context.Context) error {
 	if err := endTrial(ctx); err != nil {
 		return err
 	}
-	err := errors.Join(removeFirewall(ctx), removeSSHD(ctx))
+	err := errors.Join(removeFirewall(ctx), removeSSHD(ctx), removeVolume(ctx))
 	for _, path := range []string{journalFile, kernelFile, updatesFile, updatesTimer, needrestartFile} {
 		if e := os.Remove(path); e != nil && !errors.Is(e, fs.ErrNotExist) {
 			err = errors.Join(err, e)

@@ -42,6 +42,8 @@ type Spec struct {
 	// Open are other TCP ports that strangers may connect to, and Tunnel the UDP port of the mesh; 0: none is known.
 	Open   []uint16 `json:"open,omitempty"`
 	Tunnel uint16   `json:"tunnel,omitempty"`
+	// Volume is the device of the data volume, a path below /dev that may hold *; empty: there is none.
+	Volume string `json:"volume,omitempty"`
 	// Patience is how long a new agent may take until it answers; 0 is a default.
 	Patience time.Duration `json:"patience,omitempty"`
 }
@@ -74,6 +76,9 @@ func Setup(ctx context.Context, spec Spec) (Report, error) {
 			return err
 		}
 		if err := makeUsers(ctx, &r); err != nil {
+			return err
+		}
+		if err := keepVolume(ctx, spec.Volume, &r); err != nil {
 			return err
 		}
 		if err := makeFolders(&r); err != nil {

@@ -85,6 +85,6 @@ func mirrorOf(folder string) string {
 func missing(name, without string, err error) health.Finding {
 	return health.Finding{
 		Code: "package-missing", Severity: health.Warning, Subject: name, Message: fmt.Sprintf("%s: %v.", without, err),
-		Next: "Mend the cause, then run 'pressenter apply', or install " + name + " yourself.",
+		Next: "Mend the cause, then run 'pressenter harden', or install " + name + " yourself.",
 	}
 }

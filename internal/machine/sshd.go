@@ -220,7 +220,7 @@ func sshdChange(ctx context.Context, v Visit, found bool) (*changedFile, *health
 	}
 	if !readsDropIns(string(config)) {
 		return leave("ssh-no-include", sshdConfig+" reads no drop-ins, so sshd was left as it is.",
-			"Put 'Include /etc/ssh/sshd_config.d/*.conf' at the top of "+sshdConfig+", then run 'pressenter apply'.")
+			"Put 'Include /etc/ssh/sshd_config.d/*.conf' at the top of "+sshdConfig+", then run 'pressenter harden'.")
 	}
 	now, err := askSSHD(ctx, v.User)
 	if err != nil {
@@ -231,15 +231,15 @@ func sshdChange(ctx context.Context, v Visit, found bool) (*changedFile, *health
 		return nil, overruledSSHD(now), nil
 	}
 	if !found {
-		return leave("ssh-no-visit", "the set-up did not come by SSH, so nobody could prove that the way in still works, and sshd was left as it is.", "Run 'pressenter apply' from where the deployment's folder is.")
+		return leave("ssh-no-visit", "the set-up did not come by SSH, so nobody could prove that the way in still works, and sshd was left as it is.", "Run 'pressenter harden' from where the deployment's folder is.")
 	}
 	switch how := cameBy(ctx, v); {
 	case how != "" && how != "publickey":
 		return leave("ssh-password", fmt.Sprintf("%s came in by %s, which would not be taken any more, so sshd was left as it is.", v.User, how),
-			"Put a public key into ~/.ssh/authorized_keys of that user, then run 'pressenter apply'.")
+			"Put a public key into ~/.ssh/authorized_keys of that user, then run 'pressenter harden'.")
 	case how == "" && !hasKey(now, v.User):
 		return leave("ssh-no-key", fmt.Sprintf("%s has no authorized key, so sshd was left as it is.", v.User),
-			"Put a public key into ~/.ssh/authorized_keys of that user, then run 'pressenter apply'.")
+			"Put a public key into ~/.ssh/authorized_keys of that user, then run 'pressenter harden'.")
 	}
 	return &changedFile{sshdDropIn, text}, nil, nil
 }

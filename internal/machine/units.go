@@ -97,6 +97,7 @@ SANDBOXSystemCallFilter=~mknod mknodat
 `
 	nodeUnit = `[Unit]
 Description=pressenter node: runs the chain's daemon
+RequiresMountsFor=` + Folder + `/node
 After=network.target
 StartLimitIntervalSec=0
 
