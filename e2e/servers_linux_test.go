@@ -132,6 +132,23 @@ func TestServers(t *testing.T) {
 			}
 		}
 	})
+	t.Run("commands on a server", func(t *testing.T) {
+		if said := s.does(t, "exec", "s1", "--root", "--", "cat", "/proc/1/comm"); !said.has("systemd") {
+			t.Errorf("%v", said)
+		}
+		if said := s.runs(t, "ssh", "s1", "--", "sh", "-c", "echo out; echo err >&2; exit 7"); said.code != 7 || !said.has("out") || !said.has("err") {
+			t.Errorf("%v", said)
+		}
+		if said := s.does(t, "logs", "s1", "--lines", "5"); !said.has("height") {
+			t.Errorf("%v", said)
+		}
+		if said := s.does(t, "harden"); !said.has("s1 is as it should be") || !said.has("validator is as it should be") {
+			t.Errorf("%v", said)
+		}
+		if said := s.does(t, "open-ssh", "s1"); !said.has("systemctl restart ssh") {
+			t.Errorf("%v", said)
+		}
+	})
 	t.Run("a server reboots", func(t *testing.T) {
 		if err := s.hosts["validator"].Reboot(t.Context()); err != nil {
 			t.Fatal(err)

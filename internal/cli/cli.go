@@ -85,6 +85,9 @@ func explain(w io.Writer, err error) int {
 	if errors.Is(err, errCritical) {
 		return ExitFailed // the findings have been printed
 	}
+	if passed := (passedOn{}); errors.As(err, &passed) {
+		return passed.status
+	}
 	fmt.Fprintf(w, "pressenter: error: %v\n", err)
 	if next := nextStep(err); next != "" {
 		fmt.Fprintf(w, "pressenter: hint: %s\n", next)
@@ -168,6 +171,7 @@ func newRoot() *cobra.Command {
 		newUpCmd(g), newInitCmd(g), newPlanCmd(g), newApplyCmd(g), newStatusCmd(g), newLogsCmd(g), newConfigCmd(),
 		newStopCmd(g), newStartCmd(g), newHoldCmd(g), newDestroyCmd(g), newKeyCmd(g), newDoctorCmd(g), newMeshCmd(g),
 		newInviteCmd(g), newJoinCmd(), newLeaveCmd(), newPeersCmd(g),
+		newSSHCmd(g), newExecCmd(g), newHardenCmd(g), newOpenSSHCmd(g),
 
 		newAgentCmd(), newNodeCmd(), newHostCmd(), newEjectCmd(g),
 	)
