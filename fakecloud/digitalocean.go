@@ -161,6 +161,9 @@ var digitalocean = &cloud{
 	},
 }
 
+// defaultVPC is the region's default network, which every account has.
+const defaultVPC = "5a4981aa-9653-4bd1-bef5-d6bff52042e4"
+
 // API, create a Droplet: "The human-readable string you wish to use …", letters, digits, dashes and dots.
 var dropletName = regexp.MustCompile(`^[a-zA-Z0-9]?[a-z0-9A-Z.\-]*[a-z0-9A-Z]$`)
 
@@ -222,7 +225,7 @@ func digitaloceanDropletFill(c *change) {
 	c.set("created_at", "2026-01-01T00:00:00Z")
 	c.set("urn", "do:droplet:"+c.id)
 	c.set("volume_ids", []any{})
-	c.set("vpc_uuid", "5a4981aa-9653-4bd1-bef5-d6bff52042e4") // the region's default network
+	c.set("vpc_uuid", defaultVPC)
 	c.set("private_networking", true)
 	c.set("public_networking", true)
 	c.planned["vcpus"], c.planned["memory"] = size["vcpus"], size["memory"]
@@ -320,7 +323,7 @@ func digitaloceanFirewalls(w *world) map[string]Firewall {
 
 func digitaloceanGiven() map[string][]object {
 	regions := "nyc1 nyc2 nyc3 ams3 sfo2 sfo3 sgp1 lon1 fra1 tor1 blr1 syd1 atl1"
-	given := map[string][]object{"digitalocean_account": {{
+	given := map[string][]object{"digitalocean_vpc": {{"id": defaultVPC, "name": "default"}}, "digitalocean_account": {{
 		"id": uuid("", 1), "uuid": uuid("", 1), "email": "account@example.org", "email_verified": true, "status": "active",
 		"droplet_limit": 25.0, "floating_ip_limit": 5.0,
 	}}}

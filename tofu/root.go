@@ -114,8 +114,8 @@ func Root(s Spec) (map[string][]byte, error) {
 	if len(s.Removed) > 0 {
 		main["removed"] = forgotten(s.Removed)
 	}
-	if p, ok := main["provider"].(object)["aws"]; ok {
-		p.(object)["region"] = firstRegion(hosts["aws"])
+	if _, ok := hosts["aws"]; ok {
+		main["provider"].(object)["aws"].(object)["region"] = firstRegion(hosts["aws"])
 	}
 	return r.files(main)
 }
@@ -207,11 +207,10 @@ func (r *root) main(clouds []string) (object, error) {
 	main := object{
 		"terraform": object{"required_version": ">= 1.6", "required_providers": required},
 		"variable":  declared,
-		"provider":  providers,
 		"output":    object{r.output: object{"value": "${merge(" + strings.Join(outputs, ", ") + ")}"}},
 	}
-	if len(modules) > 0 {
-		main["module"] = modules
+	if len(modules) > 0 { // an empty provider or module is refused
+		main["provider"], main["module"] = providers, modules
 	}
 	return main, nil
 }

@@ -67,6 +67,9 @@ func parse(b []byte) (e Event, known bool, err error) {
 	if !about {
 		return Event{}, false, nil
 	}
+	if l.Hook.IDKey != "id" { // it is a name
+		l.Hook.IDValue = ""
+	}
 	return Event{
 		At: l.At, Address: l.Hook.Resource.Address, Action: l.Hook.Action, State: state, IDValue: l.Hook.IDValue,
 		Elapsed: time.Duration(l.Hook.Elapsed * float64(time.Second)), Message: l.Message,

@@ -1,12 +1,13 @@
 // Package provision makes machines with OpenTofu, or with Terraform where that is what people have.
 //
 // A [Workspace] is a folder with the configuration of package tofu, the state, and the journals of everything that was
-// ever done there. [Workspace.Plan] says what would change as values; [Workspace.Apply] does exactly that.
+// ever done there. The order of use is always the same: [Workspace.Recover] takes into the state what an earlier run made
+// and did not note, [Workspace.Plan] says what would change, as values, and [Workspace.Apply] does exactly that.
 //
 // Whatever may be killed may be killed here. The tool runs in a session of its own and writes its event stream to a file
 // and not to us: it goes on when we end, and that file is the journal, in which every resource that was made stands with
-// its id. What it had made and not yet noted in its state when it was killed itself is found again in the journal, or by
-// the label that all resources carry, and imported by the next plan.
+// its id. What the tool had made and not yet noted in its state when it was killed itself is found again in the journal, or
+// by the label that all resources carry.
 package provision
 
 import (
@@ -18,23 +19,24 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/pressenter/pressenter/internal/atomicfile"
-	"github.com/pressenter/pressenter/tofu"
 )
 
 // Workspace is the folder in which a deployment's machines are kept as code. Only one process may use it at a time.
 type Workspace struct {
 	Dir  string // absolute; made when it is needed, 0700
 	Tool Tool
-	// Passphrase encrypts the state and plans, where the tool can.
+	// Passphrase encrypts the state and plans, where the tool can: text of at least 16 characters.
 	Passphrase []byte
-	// Clouds are those whose credentials the tool may see.
+	// Clouds are those whose credentials the tool may see. A plan adds those of which the state still has something.
 	Clouds []string
 	// Extra names further variables of our environment that the tool may see.
 	Extra []string
 	// Progress is told what happens, if not nil.
 	Progress func(Event)
+
+	kept      []string // clouds that nobody wants any more and of which something is left
+	recovered bool     // earlier runs were looked at by this process
+	warned    bool     // that the state is not encrypted
 }
 
 // Machine is what a host became in its cloud.
@@ -50,7 +52,7 @@ type Machine struct {
 
 // Machines returns what there is according to the state, by CLOUD/HOST.
 func (w *Workspace) Machines(ctx context.Context) (map[string]Machine, error) {
-	if _, err := os.Stat(w.path("main.tf.json")); errors.Is(err, fs.ErrNotExist) {
+	if !w.has(mainFile) {
 		return nil, nil
 	}
 	out, err := w.ask(ctx, "output", "-json")
@@ -68,43 +70,21 @@ func (w *Workspace) Machines(ctx context.Context) (map[string]Machine, error) {
 	return o.Hosts.Value, nil
 }
 
+// The files of a workspace that are named in more than one place.
+const (
+	mainFile  = "main.tf.json"
+	stateFile = "terraform.tfstate"
+	planFile  = "plan.bin"
+)
+
 func (w *Workspace) path(elem ...string) string {
 	return filepath.Join(append([]string{w.Dir}, elem...)...)
 }
 
-// write puts the configuration in place, and takes away what an earlier one had beyond it.
-func (w *Workspace) write(files map[string][]byte) error {
-	if err := os.MkdirAll(w.Dir, 0o700); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(w.path("modules")); err != nil {
-		return err
-	}
-	for name, b := range files {
-		to := w.path(filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
-			return err
-		}
-		if err := atomicfile.Write(to, b, 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// prepare writes the configuration and gets its providers.
-func (w *Workspace) prepare(ctx context.Context, spec tofu.Spec) error {
-	files, err := tofu.Root(spec)
-	if err != nil {
-		return err
-	}
-	if err := w.write(files); err != nil {
-		return fmt.Errorf("write the configuration of machines: %w", err)
-	}
-	if _, err := w.ask(ctx, "init", "-input=false", "-no-color"); err != nil {
-		return fmt.Errorf("get the clouds' providers: %w", err)
-	}
-	return nil
+// has says whether there is such a file.
+func (w *Workspace) has(elem ...string) bool {
+	_, err := os.Stat(w.path(elem...))
+	return !errors.Is(err, fs.ErrNotExist)
 }
 
 // Event is something that happens to one resource, or a word about the whole.
@@ -135,4 +115,8 @@ func (w *Workspace) tell(e Event) {
 	if w.Progress != nil {
 		w.Progress(e)
 	}
+}
+
+func (w *Workspace) warn(format string, args ...any) {
+	w.tell(Event{At: time.Now(), Message: fmt.Sprintf(format, args...), Severity: "warning"})
 }

@@ -2,246 +2,214 @@ package provision
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/pressenter/pressenter/tofu"
 )
 
-// Recovery is what earlier runs left that the state does not know.
+// Recovery is what earlier runs left that the state did not know.
 type Recovery struct {
-	// Imports take into the state what was made.
-	Imports []tofu.Import
-	// Hosts are those of the imports, as they were wanted when they were made: to be imported they have to be in the
-	// configuration, also if nobody wants them any more.
-	Hosts map[string]tofu.Host
-	// Unknown may exist: their making was begun, nobody saw its end, and their cloud cannot be asked for them.
+	// Taken are now in the state. What nobody wants any more is destroyed by the next plan.
+	Taken []tofu.Import
+	// Unknown may exist and cost money: their making was begun, nobody saw its end, and their cloud cannot be asked for
+	// them; or there are two of what should be one. Each says what it is and what is known of it.
 	Unknown []string
 }
 
-// Empty says that the state knows everything.
-func (r Recovery) Empty() bool { return len(r.Imports) == 0 && len(r.Unknown) == 0 }
+// Empty says that the state knew everything.
+func (r Recovery) Empty() bool { return len(r.Taken) == 0 && len(r.Unknown) == 0 }
 
-// Recover finds what earlier runs made and the state does not know. A run that still goes on is waited for. With lost it
-// asks the clouds in any case, since the state may be gone altogether.
-func (w *Workspace) Recover(ctx context.Context, id string, lost bool) (Recovery, error) {
-	open, err := w.unsettled(ctx)
-	if err != nil || len(open) == 0 && !lost {
+// Recover finds what earlier runs made and the state does not know, and takes it into the state; nothing changes in any
+// cloud that the earlier run was not already told to do. A run that still goes on is waited for. Spec is what is wanted now: of
+// it only the name, id and keys are used, and hosts that no run knows.
+//
+// With lost it asks the clouds in any case, which it also does if the state is gone: then all that carries the
+// deployment's id is taken in, and what cannot be found so from the journals of all runs.
+func (w *Workspace) Recover(ctx context.Context, spec tofu.Spec, lost bool) (Recovery, error) {
+	all, err := w.runs()
+	if err != nil {
+		return Recovery{}, err
+	}
+	open, err := w.unsettled(ctx, all)
+	if err != nil {
+		return Recovery{}, err
+	}
+	lost = lost || w.gone(all)
+	if len(open) == 0 && !lost {
+		w.recovered = true
+		return Recovery{}, nil
+	}
+	l := newLedger(spec)
+	replayed := open
+	if lost {
+		replayed = all
+	}
+	for _, r := range replayed {
+		if err := l.add(r); err != nil {
+			return Recovery{}, err
+		}
+	}
+	out, err := w.recover(ctx, l, open, lost)
+	if err != nil {
+		return out, err
+	}
+	w.recovered = true
+	if len(out.Unknown) == 0 && len(open) > 0 {
+		return out, w.settle()
+	}
+	return out, nil
+}
+
+func (w *Workspace) recover(ctx context.Context, l *ledger, open []*run, lost bool) (Recovery, error) {
+	if err := w.mend(open); err != nil {
+		return Recovery{}, fmt.Errorf("mend the state: %w", err)
+	}
+	for _, h := range l.spec.Hosts {
+		l.spec.Keep = union(l.spec.Keep, []string{h.Cloud})
+	}
+	w.kept = l.spec.Keep
+	if err := w.prepare(ctx, l.spec); err != nil {
 		return Recovery{}, err
 	}
 	if err := w.pushErrored(ctx); err != nil {
 		return Recovery{}, err
 	}
-	known, err := w.stateIDs(ctx)
+	known, err := w.readState(ctx)
 	if err != nil {
 		return Recovery{}, err
 	}
-	made, begun := map[string]string{}, map[string]bool{}
-	hosts := map[string]tofu.Host{}
-	for _, r := range open {
-		maps.Copy(hosts, r.Spec.Hosts)
-		if err := replay(filepath.Join(r.dir, streamFile), made, begun); err != nil {
-			return Recovery{}, fmt.Errorf("read the journal of an earlier run: %w", err)
+	c := compare(l, known)
+	if lost || len(c.missing) > 0 || len(c.begun) > 0 {
+		found, err := w.Sweep(ctx, l.spec.ID)
+		if err != nil {
+			return Recovery{}, err
 		}
+		c.take(found, w.sweeps())
 	}
-	out := Recovery{Hosts: map[string]tofu.Host{}}
-	add := func(address, id, host string) {
-		if _, there := known[address]; there || slices.ContainsFunc(out.Imports, func(i tofu.Import) bool { return i.To == address }) {
-			return
-		}
-		out.Imports = append(out.Imports, tofu.Import{To: address, ID: id})
-		if h, ok := hosts[host]; ok {
-			out.Hosts[host] = h
-		}
-	}
-	for _, address := range slices.Sorted(maps.Keys(made)) {
-		add(address, made[address], hostOf(address))
-	}
-	if len(begun) == 0 && !lost {
-		return out, nil
-	}
-	found, asked, err := w.sweep(ctx, id)
-	if err != nil {
-		return out, err
-	}
-	for _, f := range found {
-		if to := f.Address(); to != "" {
-			add(to, f.ID, f.Host)
-			delete(begun, to)
-		}
-	}
-	for _, address := range slices.Sorted(maps.Keys(begun)) {
-		if _, there := known[address]; !there && !asked(address) {
-			out.Unknown = append(out.Unknown, address)
-		}
-	}
-	return out, nil
+	out := Recovery{Unknown: c.names()}
+	out.Taken, err = w.adopt(ctx, l, c, known)
+	return out, err
 }
 
 // unsettled are the runs of which the state may not know everything, all of them ended.
-func (w *Workspace) unsettled(ctx context.Context) ([]*run, error) {
-	all, err := w.runs()
-	if err != nil {
-		return nil, err
-	}
-	open := slices.DeleteFunc(all, func(r *run) bool { return r.Settled })
-	for _, r := range open {
+func (w *Workspace) unsettled(ctx context.Context, all []*run) ([]*run, error) {
+	var open []*run
+	for _, r := range all {
+		if r.Settled {
+			continue
+		}
+		open = append(open, r)
 		if !r.Process.IsZero() && r.Process.Alive() {
 			w.tell(Event{Message: fmt.Sprintf("an earlier run goes on (process %d): waiting for its end", r.Process.PID)})
 			if err := w.follow(ctx, r, nil); err != nil && ctx.Err() != nil {
 				return nil, err
 			}
 		}
+		n, err := w.endLeftovers(ctx, r)
+		if err != nil {
+			return nil, fmt.Errorf("end what an earlier run left running: %w", err)
+		}
+		if n > 0 {
+			w.warn("%d providers of an earlier run, whose tool was killed, were still running and were ended", n)
+		}
 	}
 	return open, nil
 }
 
-// settle notes that the state knows everything that was ever made.
-func (w *Workspace) settle() error {
-	all, err := w.runs()
-	if err != nil {
-		return err
+// comparison is what the journals and the clouds have beyond the state, by address.
+type comparison struct {
+	ledger  *ledger
+	known   state
+	missing map[string]string // ids to take in
+	stale   []string          // addresses at which the state has what is there no more
+	begun   map[string]bool
+	odd     []string // words about what does not fit
+}
+
+// compare holds the journals against the state.
+func compare(l *ledger, known state) *comparison {
+	c := &comparison{ledger: l, known: known, missing: map[string]string{}, begun: map[string]bool{}}
+	for address, id := range l.made {
+		switch have, there := known[address]; {
+		case !there:
+			c.missing[address] = id
+		case sameID(have, id):
+		case l.gone[address+" "+have]:
+			c.missing[address] = id
+			c.stale = append(c.stale, address)
+		default:
+			c.odd = append(c.odd, fmt.Sprintf("%s: the journal has %s, the state %s", address, id, have))
+		}
 	}
-	for _, r := range all {
-		if r.Settled {
+	for address, id := range known {
+		if l.gone[address+" "+id] && l.made[address] == "" {
+			c.stale = append(c.stale, address)
+		}
+	}
+	maps.Copy(c.begun, l.begun)
+	return c
+}
+
+// take adds what the clouds say. Swept are the types that they were asked for: of these nothing remains in doubt.
+func (c *comparison) take(found []tofu.Found, swept map[string]bool) {
+	there := map[string][]string{}
+	for _, f := range found {
+		address := f.Address()
+		if address == "" {
+			c.odd = append(c.odd, fmt.Sprintf("%s %s (%s) carries the deployment's id, and no host has such a thing", f.Type, f.ID, f.Name))
 			continue
 		}
-		r.Settled = true
-		if err := r.save(); err != nil {
-			return err
-		}
+		there[address] = append(there[address], f.ID)
 	}
-	return nil
-}
-
-// replay reads what was made, with its id, and what was begun to be made and not seen to end.
-func replay(path string, made map[string]string, begun map[string]bool) error {
-	s := &stream{path: path}
-	defer s.close()
-	events, err := s.more()
-	if err != nil {
-		return err
-	}
-	for _, e := range events {
+	for address, ids := range there {
+		have, known := c.known[address]
+		is := func(id string) func(string) bool { return func(other string) bool { return sameID(id, other) } }
+		mine := ids[0]
 		switch {
-		case e.Action == "create" && e.State == Started:
-			begun[e.Address] = true
-			delete(made, e.Address)
-		case e.Action == "create" && e.State == Complete:
-			delete(begun, e.Address)
-			if e.IDValue != "" {
-				made[e.Address] = e.IDValue
-			}
-		case e.Action == "create" && e.State == Errored: // the cloud may have made it all the same
-			begun[e.Address] = true
-		case e.Action == "delete" && e.State == Complete:
-			delete(made, e.Address)
-			delete(begun, e.Address)
-		}
-	}
-	return nil
-}
-
-// hostOf is the key in an address, module.CLOUD.TYPE.NAME["HOST"].
-func hostOf(address string) string {
-	_, key, ok := strings.Cut(address, `["`)
-	if !ok {
-		return ""
-	}
-	host, _, _ := strings.Cut(key, `"]`)
-	return host
-}
-
-// stateIDs are the resources that the state knows.
-func (w *Workspace) stateIDs(ctx context.Context) (map[string]bool, error) {
-	if _, err := os.Stat(w.path("main.tf.json")); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	out, err := w.ask(ctx, "state", "list")
-	var failed *Failure
-	if errors.As(err, &failed) && strings.Contains(strings.ToLower(failed.Error()), "no state file was found") {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the state: %w", err)
-	}
-	known := map[string]bool{}
-	for l := range strings.Lines(string(out)) {
-		known[strings.TrimSpace(l)] = true
-	}
-	return known, nil
-}
-
-// pushErrored takes in the state that the tool could not write where it belongs and left beside.
-func (w *Workspace) pushErrored(ctx context.Context) error {
-	left := w.path("errored.tfstate")
-	if _, err := os.Stat(left); errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if _, err := w.ask(ctx, "state", "push", left); err != nil {
-		return fmt.Errorf("take in the state %q that an earlier run could not write: %w", left, err)
-	}
-	return os.Rename(left, left+".taken")
-}
-
-// sweep asks the clouds what carries the deployment's id. Asked says whether a resource would have been found.
-func (w *Workspace) sweep(ctx context.Context, id string) (found []tofu.Found, asked func(address string) bool, err error) {
-	swept := map[string]bool{}
-	for _, name := range w.Clouds {
-		if c, ok := tofu.Lookup(name); ok {
-			for _, t := range c.Swept {
-				swept[t] = true
+		case known && slices.ContainsFunc(ids, is(have)):
+			mine = have
+			delete(c.missing, address)
+			c.stale = slices.DeleteFunc(c.stale, func(a string) bool { return a == address })
+		case c.missing[address] != "" && slices.ContainsFunc(ids, is(c.missing[address])):
+			mine = c.missing[address]
+		default:
+			c.missing[address] = mine
+			if known && !slices.Contains(c.stale, address) {
+				c.stale = append(c.stale, address)
 			}
 		}
+		for _, id := range ids {
+			if !sameID(id, mine) {
+				c.odd = append(c.odd, fmt.Sprintf("%s: %s is a second one, beside %s", address, id, mine))
+			}
+		}
+		delete(c.begun, address)
 	}
-	asked = func(address string) bool {
-		return slices.ContainsFunc(strings.Split(address, "."), func(part string) bool { return swept[part] })
-	}
-	files, err := tofu.Sweep(id, w.Clouds)
-	if err != nil || len(files) == 0 {
-		return nil, asked, err
-	}
-	out, err := w.lookAround(ctx, "sweep", files)
-	if err != nil {
-		return nil, asked, fmt.Errorf("ask the clouds what carries the deployment's id: %w", err)
-	}
-	var o struct {
-		Found struct {
-			Value map[string][]struct{ Type, ID, Name, Host string } `json:"value"`
-		} `json:"found"`
-	}
-	if err := json.Unmarshal(out, &o); err != nil {
-		return nil, asked, err
-	}
-	for _, cloud := range slices.Sorted(maps.Keys(o.Found.Value)) {
-		for _, f := range o.Found.Value[cloud] {
-			found = append(found, tofu.Found{Cloud: cloud, Type: f.Type, ID: f.ID, Name: f.Name, Host: f.Host})
+	for address := range c.begun {
+		if swept[typeOf(address)] {
+			delete(c.begun, address)
 		}
 	}
-	return found, asked, nil
 }
 
-// lookAround runs a configuration that only looks, in a folder of its own, and returns its outputs.
-func (w *Workspace) lookAround(ctx context.Context, name string, files map[string][]byte) ([]byte, error) {
-	look := *w
-	look.Dir = w.path(name)
-	if err := os.RemoveAll(filepath.Join(look.Dir, "terraform.tfstate")); err != nil {
-		return nil, err
-	}
-	if err := look.write(files); err != nil {
-		return nil, err
-	}
-	for _, args := range [][]string{{"init", "-input=false", "-no-color"}, {"apply", "-input=false", "-auto-approve", "-no-color"}} {
-		if _, err := look.ask(ctx, args...); err != nil {
-			return nil, err
+// names are words about what nobody can tell.
+func (c *comparison) names() []string {
+	out := slices.Clone(c.odd)
+	for _, address := range slices.Sorted(maps.Keys(c.begun)) {
+		if _, there := c.known[address]; there && !slices.Contains(c.stale, address) {
+			continue // it was noted, with the error that it ended with
 		}
+		out = append(out, fmt.Sprintf("%s: its making was begun and not seen to end, and the cloud cannot be asked for it; it would be called %s",
+			address, c.ledger.nameOf(address)))
 	}
-	return look.ask(ctx, "output", "-json")
+	slices.Sort(out)
+	return out
+}
+
+// nameOf is what to look for in the cloud's console.
+func (l *ledger) nameOf(address string) string {
+	return strings.TrimSuffix(tofu.ResourceName(l.spec.Deployment, l.spec.ID, hostOf(address)), "-")
 }

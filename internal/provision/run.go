@@ -1,17 +1,13 @@
 package provision
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/atomicfile"
@@ -23,7 +19,7 @@ import (
 type run struct {
 	Spec    tofu.Spec        `json:"spec"`
 	Begun   time.Time        `json:"begun"`
-	Process process.Identity `json:"process"` // zero: it was about to be started
+	Process process.Identity `json:"process"` // zero: nothing was started
 	// Settled: whatever it made is in the state.
 	Settled bool `json:"settled"`
 
@@ -34,7 +30,6 @@ const (
 	runsFolder = "runs"
 	runFile    = "run.json"
 	streamFile = "stream.jsonl"
-	planFile   = "plan.bin"
 )
 
 func (r *run) save() error {
@@ -67,8 +62,9 @@ func (w *Workspace) runs() ([]*run, error) {
 	return out, nil
 }
 
-// begin notes a run before anything of it can happen.
-func (w *Workspace) begin(spec tofu.Spec) (*run, error) {
+// begin notes a run before anything of it can happen, and sets room aside for its journal: nothing is bought that could
+// not be noted.
+func (w *Workspace) begin(p *Plan) (*run, error) {
 	earlier, err := w.runs()
 	if err != nil {
 		return nil, err
@@ -80,150 +76,78 @@ func (w *Workspace) begin(spec tofu.Spec) (*run, error) {
 		}
 		n++
 	}
-	r := &run{Spec: spec, Begun: time.Now().UTC(), dir: w.path(runsFolder, fmt.Sprintf("%06d", n))}
+	r := &run{Spec: p.Spec, Begun: time.Now().UTC(), dir: w.path(runsFolder, fmt.Sprintf("%06d", n))}
 	if err := os.MkdirAll(r.dir, 0o700); err != nil {
 		return nil, err
 	}
+	if err := reserve(filepath.Join(r.dir, streamFile), roomFor(p)); err != nil {
+		return nil, err
+	}
+	if err := w.keepState(r); err != nil {
+		return nil, err
+	}
+	w.recovered = false
 	return r, r.save()
 }
 
+// roomFor is how much the journal of a plan may take: some lines for each change, and as many again that count seconds.
+func roomFor(p *Plan) int64 { return 1<<20 + int64(len(p.Changes))*8<<10 }
+
+// gate runs the tool as soon as a line comes on file descriptor 3, and never if that is closed without one.
+const gate = `read -r go <&3 && exec "$@" 3<&-`
+
 // apply runs the tool on a plan. It returns once the tool has ended, however long that takes: ctx interrupts the tool
 // once, which makes it finish what it is doing and write its state. To kill it would lose what it made.
-func (w *Workspace) apply(ctx context.Context, spec tofu.Spec, plan string) error {
+func (w *Workspace) apply(ctx context.Context, p *Plan) error {
 	env, err := w.environment()
 	if err != nil {
 		return err
 	}
-	r, err := w.begin(spec)
+	r, err := w.begin(p)
 	if err != nil {
 		return fmt.Errorf("note what is about to be done: %w", err)
 	}
+	held, opened, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = errors.Join(held.Close(), opened.Close()) }()
 	child, err := process.Start(process.Spec{
-		Path: w.Tool.Path, Args: []string{"apply", "-input=false", "-json", plan}, Dir: w.Dir, Env: env,
-		LogPath: filepath.Join(r.dir, streamFile),
+		Path: "/bin/sh", Args: []string{"-c", gate, "sh", w.Tool.Path, "apply", "-input=false", "-json", "-lock-timeout=" + lockTimeout, filepath.Base(p.file)},
+		Dir: w.Dir, Env: env, LogPath: filepath.Join(r.dir, streamFile), ExtraFiles: []*os.File{held},
 	})
 	if err != nil {
 		return err
 	}
-	r.Process = child.Identity
-	if err := r.save(); err != nil { // the tool goes on: say so, and wait for it all the same
-		w.tell(Event{Message: fmt.Sprintf("the run could not be noted: %v", err), Severity: "warning"})
-	}
 	exit := make(chan process.Exit, 1)
 	go func() { exit <- child.Wait() }()
+	r.Process = child.Identity
+	if err := r.save(); err != nil { // it must be known who buys before anything is bought
+		_ = opened.Close()
+		<-exit
+		return fmt.Errorf("note who is about to do it: %w", err)
+	}
+	if _, err := opened.WriteString("go\n"); err != nil {
+		return errors.Join(err, opened.Close())
+	}
 	return w.follow(ctx, r, exit)
 }
 
-// errEnded is what follow returns for the run of another process, of which nobody can tell how it ended.
-var errEnded = errors.New("it ended")
-
-// follow passes on what a run says until it has ended.
-func (w *Workspace) follow(ctx context.Context, r *run, exit <-chan process.Exit) error {
-	s := &stream{path: filepath.Join(r.dir, streamFile)}
-	defer s.close()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	asked := ctx.Done()
-	var ended *process.Exit
-	var failed []string
-	for {
-		events, err := s.more()
-		if err != nil {
-			w.tell(Event{Message: err.Error(), Severity: "warning"})
-		}
-		for _, e := range events {
-			if e.Severity == "error" {
-				failed = append(failed, e.Message)
-			}
-			w.tell(e)
-		}
-		if ended != nil {
-			return w.outcome(ctx, *ended, failed)
-		}
-		select {
-		case e := <-exit:
-			ended = &e
-		case <-asked:
-			asked = nil
-			w.tell(Event{Message: "interrupting: what is under way is finished first, so that nothing is lost"})
-			if err := r.Process.Signal(syscall.SIGINT); err != nil {
-				w.tell(Event{Message: fmt.Sprintf("it could not be interrupted: %v", err), Severity: "warning"})
-			}
-		case <-tick.C:
-			if exit == nil && !r.Process.Alive() {
-				ended = &process.Exit{}
-			}
-		}
-	}
-}
-
-func (w *Workspace) outcome(ctx context.Context, exit process.Exit, failed []string) error {
-	if exit.Code == 0 && len(failed) == 0 {
-		return nil
-	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("interrupted: %w; what was made is known", ctx.Err())
-	}
-	f := &Failure{Tool: w.Tool.Name, Command: "apply", Code: exit.Code, Words: failed}
-	if len(failed) == 0 {
-		f.Words = []string{exit.String()}
-	}
-	f.hint = advice(f.Error())
-	return f
-}
-
-// stream reads a journal while it grows.
-type stream struct {
-	path string
-	file *os.File
-	rest []byte
-}
-
-func (s *stream) close() {
-	if s.file != nil {
-		_ = s.file.Close()
-	}
-}
-
-// more returns the events that came since the last call, durably on disk.
-func (s *stream) more() ([]Event, error) {
-	if s.file == nil {
-		f, err := os.Open(s.path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		if err != nil {
-			return nil, err
-		}
-		s.file = f
-	}
-	b, err := io.ReadAll(s.file)
+// settle notes that the state knows everything that was ever made.
+func (w *Workspace) settle() error {
+	all, err := w.runs()
 	if err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
+		return err
 	}
-	if len(b) == 0 {
-		return nil, nil
-	}
-	if err := s.file.Sync(); err != nil { // what was bought is not to be lost with the power
-		return nil, fmt.Errorf("keep the journal: %w", err)
-	}
-	s.rest = append(s.rest, b...)
-	var out []Event
-	for {
-		l, rest, whole := bytes.Cut(s.rest, []byte{'\n'})
-		if !whole {
-			if len(s.rest) > maxLine {
-				s.rest = nil
-			}
-			return out, nil
+	for _, r := range all {
+		if r.Settled {
+			continue
 		}
-		s.rest = rest
-		e, known, err := parse(l)
-		if err != nil {
-			return out, err
-		}
-		if known {
-			out = append(out, e)
+		r.Settled = true
+		if err := r.save(); err != nil {
+			return err
 		}
 	}
+	w.recovered = true
+	return nil
 }

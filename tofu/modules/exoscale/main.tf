@@ -89,8 +89,9 @@ resource "exoscale_compute_instance" "host" {
   # Named here and not the other way round, so a replaced instance goes first and its volume moves on.
   block_storage_volume_ids = each.value.volume_gb > 0 ? [exoscale_block_storage_volume.data[each.key].id] : []
 
+  # The provider cannot read private back, and would replace an imported instance for it.
   lifecycle {
-    ignore_changes = [ssh_keys, user_data, template_id]
+    ignore_changes = [ssh_keys, user_data, template_id, private]
   }
 
   # Rules before the first boot.

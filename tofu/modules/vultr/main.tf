@@ -62,10 +62,10 @@ resource "vultr_instance" "host" {
   reserved_ip_id    = each.value.role == "sentry" ? vultr_reserved_ip.host[each.key].id : null
   tags              = local.tags[each.key]
 
-  # The provider cannot read reserved_ip_id back, and would replace an imported instance for it. So a new address wants a
-  # new instance: replace both in one plan.
+  # The provider cannot read reserved_ip_id and user_scheme back, and would replace an imported instance for them. So a new
+  # address wants a new instance: replace both in one plan.
   lifecycle {
-    ignore_changes = [ssh_key_ids, user_data, os_id, hostname, reserved_ip_id]
+    ignore_changes = [ssh_key_ids, user_data, os_id, hostname, reserved_ip_id, user_scheme]
   }
 
   # Rules before the first boot.
