@@ -139,18 +139,12 @@ func (s *Session) planMachines(ctx context.Context, w *provision.Workspace, i de
 	}
 	spec := plan.Machines(i, []string{key})
 	spec.Keep = w.Clouds
-	left, err := w.Recover(ctx, i.MachinesID, false)
+	left, err := w.Recover(ctx, spec, false)
 	if err != nil {
 		return nil, fmt.Errorf("find what earlier runs left: %w", err)
 	}
-	spec.Imports = left.Imports
-	for name, h := range left.Hosts {
-		if _, wanted := spec.Hosts[name]; !wanted {
-			spec.Hosts[name] = h
-		}
-	}
-	for _, address := range left.Unknown {
-		s.progress(Event{Word: fmt.Sprintf("%s may have been made by a run that was cut off, and its cloud cannot be asked: look for it in the cloud's console", address), Why: true})
+	for _, words := range left.Unknown {
+		s.progress(Event{Word: "look in the cloud's console: " + words, Why: true})
 	}
 	return w.Plan(ctx, spec)
 }

@@ -358,6 +358,8 @@ func applyAsChild(text string) error {
 		return err
 	}
 	ctx := context.Background()
+	words := json.NewEncoder(os.Stdout)
+	job.Workspace.Progress = func(e Event) { _ = words.Encode(e) } // who reads it may be gone
 	if _, err := job.Workspace.Recover(ctx, job.Spec, false); err != nil {
 		return err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -358,8 +359,8 @@ func TestErroredState(t *testing.T) {
 	}
 }
 
-// job starts a process of its own that applies s, to be killed.
-func (r *rig) job(s tofu.Spec) *exec.Cmd {
+// job starts a process of its own that applies s, to be killed, and returns what it tells.
+func (r *rig) job(s tofu.Spec) (*exec.Cmd, io.Reader) {
 	r.t.Helper()
 	r.uses(s)
 	text, err := json.Marshal(map[string]any{
@@ -375,11 +376,15 @@ func (r *rig) job(s tofu.Spec) *exec.Cmd {
 	c := exec.Command(self)
 	c.Env = append(os.Environ(), childEnv+"="+string(text))
 	c.Stderr = os.Stderr
-	if err := c.Start(); err != nil {
+	out, err := c.StdoutPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
-	return c
+	return c, out
 }
 
 // We are killed; the tool goes on. Who comes next waits for it, shows what it does, and has nothing left to do.
@@ -388,7 +393,7 @@ func TestWeAreKilled(t *testing.T) {
 	r := newRig(t, "tofu", h.socket)
 	s := fleet("hetzner", 1)
 	r.faults(fault{Op: "create", Type: "hcloud_server", Fault: "slow", Times: -1})
-	c := r.job(s)
+	c, _ := r.job(s)
 	<-h.held
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -415,13 +420,44 @@ func TestWeAreKilled(t *testing.T) {
 	r.finished(s, 2)
 }
 
+// We are killed at each kind of event, with nothing held up: the tool goes on, or has ended.
+func TestWeAreKilledAtEachKind(t *testing.T) {
+	for name, fits := range map[string]func(Event) bool{
+		"start":    func(e Event) bool { return e.State == Started },
+		"complete": func(e Event) bool { return e.State == Complete },
+		"server":   made("hcloud_server"),
+		"last":     made("hcloud_volume"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, "tofu", "")
+			s := fleet("hetzner", 1)
+			c, out := r.job(s)
+			d := json.NewDecoder(out)
+			for {
+				var e Event
+				if err := d.Decode(&e); err != nil {
+					t.Fatalf("it never came to that: %v", err)
+				}
+				if fits(e) {
+					break
+				}
+			}
+			if err := c.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Wait()
+			r.finished(s, 2)
+		})
+	}
+}
+
 // Both are killed at once.
 func TestBothAreKilled(t *testing.T) {
 	h := newHook(t)
 	r := newRig(t, "tofu", h.socket)
 	s := fleet("vultr", 1)
 	r.faults(fault{Op: "create", Type: "vultr_instance", Fault: "slow", Times: -1})
-	c := r.job(s)
+	c, _ := r.job(s)
 	<-h.held
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
