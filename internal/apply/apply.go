@@ -78,13 +78,15 @@ type Session struct {
 	// Crash is called before and after every step by tests that enumerate crashes; nil otherwise.
 	Crash func(s plan.Step, after bool)
 
-	locks  []func()
-	world  *sideState
-	own    *sideState
-	ports  *local.Ports
-	daemon deployment.Daemon
-	want   plan.Want
-	have   plan.Observed
+	locks []func()
+	// machinesLocked: one of them is on the machines.
+	machinesLocked bool
+	world          *sideState
+	own            *sideState
+	ports          *local.Ports
+	daemon         deployment.Daemon
+	want           plan.Want
+	have           plan.Observed
 	// witnessed is the newest height for which others held our precommit when we last looked.
 	witnessed int64
 	mu        sync.Mutex
@@ -199,6 +201,9 @@ func (s *Session) Plan(ctx context.Context) (plan.Plan, error) {
 		return plan.Plan{}, err
 	}
 	if err := s.Observe(ctx); err != nil {
+		return plan.Plan{}, err
+	}
+	if err := s.observeMachines(ctx); err != nil {
 		return plan.Plan{}, err
 	}
 	return plan.Make(s.want, s.have)

@@ -30,9 +30,13 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 		if err := s.remember(side, want, h); err != nil {
 			return err
 		}
-		return s.Provider.Create(ctx, h)
+		if err := s.Provider.Create(ctx, h); err != nil {
+			return err
+		}
+		h.Made = h.OnMachine()
+		return s.remember(side, want, h)
 	case plan.ChangeMachines:
-		return s.changeMachines(ctx, st)
+		return s.changeMachines(ctx)
 	case plan.ReturnMachines:
 		return s.returnMachines(ctx, st.Changes)
 	case plan.StartAgent:
@@ -111,10 +115,14 @@ func (s *Session) wanted(side *sideState) *deployment.Inventory {
 func (s *Session) host(side *sideState, want *deployment.Inventory, name string) (deployment.Host, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h, ok := side.inventory.Host(name); ok {
+	saved, known := side.inventory.Host(name)
+	if known && saved.Exists() {
+		return saved, true
+	}
+	if h, ok := want.Host(name); ok {
 		return h, true
 	}
-	return want.Host(name)
+	return saved, known
 }
 
 // remember notes a host in the inventory before it is made, so that nothing exists that the inventory does not know.
@@ -343,13 +351,30 @@ func (s *Session) destroyHost(ctx context.Context, side *sideState, h deployment
 			return fmt.Errorf("host %q is still in the roster", h.Name)
 		}
 	}
-	if err := s.Provider.Destroy(ctx, h, filepath.Join(side.dir.Operator(), "removed", h.Name)); err != nil {
+	if err := s.removeHost(ctx, side, h); err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	side.inventory.Drop(h.Name)
 	return side.dir.SaveInventory(side.inventory)
+}
+
+// removeHost ends and removes what there is of a host that has left the roster.
+func (s *Session) removeHost(ctx context.Context, side *sideState, h deployment.Host) error {
+	if !h.Exists() {
+		return nil // it was refused before anything was done there: it may be somebody else's
+	}
+	there, err := s.exists(ctx, h)
+	if err != nil && h.OnMachine() && h.Role == roster.RoleSentry {
+		// Whoever lost a sentry takes it out. The others have cut it off; a bought one is given back next.
+		s.progress(Event{Word: fmt.Sprintf("%s was not reached, so nothing was stopped or removed there: %v", h.Name, err), Why: true})
+		return nil
+	}
+	if err != nil || !there {
+		return err
+	}
+	return s.Provider.Destroy(ctx, h, filepath.Join(side.dir.Operator(), "removed", h.Name))
 }
 
 // awaitSigning waits until a commit read from another validator holds our non-nil precommit.

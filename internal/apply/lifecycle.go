@@ -224,6 +224,9 @@ func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, er
 	if err != nil {
 		return "", err
 	}
+	if err := s.allKnown(); err != nil {
+		return "", err
+	}
 	for _, group := range byRank(targets) { // validator first: signing ends before anything else does
 		for _, t := range group {
 			err := s.destroyTarget(ctx, t, keys)
@@ -239,16 +242,31 @@ func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, er
 	return s.sweep(keys)
 }
 
+// allKnown says whether the inventory has lost the validator's host: what nobody knows of would go on signing.
+func (s *Session) allKnown() error {
+	head := s.own.rosters.State().Head
+	if head == nil {
+		return nil
+	}
+	for _, m := range head.Members {
+		if _, known := s.own.inventory.Host(m.Name); m.Role == roster.RoleValidator && !known {
+			return fmt.Errorf("the roster names the validator %q, and the inventory does not say where it is: bring %s back from a copy, or stop that host by hand first",
+				m.Name, filepath.Join(s.own.dir.Operator(), "inventory.json"))
+		}
+	}
+	return nil
+}
+
 func (s *Session) destroyTarget(ctx context.Context, t Target, keys bool) error {
 	keep := ""
 	if !keys && t.side == s.own {
 		keep = filepath.Join(t.side.dir.Operator(), "removed", t.Host.Name)
 	}
-	there, err := s.Provider.Exists(ctx, t.Host)
+	there, err := s.exists(ctx, t.Host)
 	if err != nil {
 		return err
 	}
-	if there {
+	if there && t.Host.Exists() {
 		if err := s.Provider.Destroy(ctx, t.Host, keep); err != nil {
 			return err
 		}

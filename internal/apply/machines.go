@@ -15,6 +15,7 @@ import (
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/keyring"
 	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/process"
 	"github.com/pressenter/pressenter/internal/provision"
 	"github.com/pressenter/pressenter/internal/ssh"
 	"github.com/pressenter/pressenter/tofu"
@@ -80,6 +81,9 @@ func (s *Session) workspace(ctx context.Context) (*provision.Workspace, error) {
 	if err := credentials(clouds); err != nil {
 		return nil, err
 	}
+	if err := s.lockMachines(); err != nil {
+		return nil, err
+	}
 	tool, err := provision.Find(ctx, s.Cloud.Tool)
 	if err != nil {
 		return nil, err
@@ -96,6 +100,28 @@ func (s *Session) workspace(ctx context.Context) (*provision.Workspace, error) {
 	}
 	w.Passphrase = k.StatePassphrase().Bytes()
 	return w, nil
+}
+
+// lockMachines keeps others away from the machines' configuration, state and plans, until the session ends.
+func (s *Session) lockMachines() error {
+	if s.machinesLocked {
+		return nil
+	}
+	dir := filepath.Join(s.Dir.Operator(), "machines")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	lock, err := process.TryLock(filepath.Join(dir, "lock"), s.Who)
+	var held *process.Held
+	if errors.As(err, &held) {
+		return &Locked{Where: "the machines", Who: held.Holder.Name, Since: held.Holder.Since}
+	}
+	if err != nil {
+		return fmt.Errorf("lock the machines: %w", err)
+	}
+	s.machinesLocked = true
+	s.locks = append(s.locks, func() { _ = lock.Close(); s.machinesLocked = false })
+	return nil
 }
 
 // NoCredentials says which variables of the environment a cloud needs.
@@ -150,7 +176,7 @@ func (s *Session) planMachines(ctx context.Context, w *provision.Workspace, i de
 }
 
 // changeMachines buys and changes machines. Those that are to be given back stay until their hosts have left.
-func (s *Session) changeMachines(ctx context.Context, step plan.ChangeMachines) error {
+func (s *Session) changeMachines(ctx context.Context) error {
 	if err := s.bearMachines(); err != nil {
 		return err
 	}
@@ -168,11 +194,13 @@ func (s *Session) changeMachines(ctx context.Context, step plan.ChangeMachines) 
 	if err != nil {
 		return err
 	}
-	if err := covered(p.Changes, step.Changes); err != nil {
+	if err := covered(p.Changes, s.have.Machines); err != nil {
 		return err
 	}
-	if err := w.Apply(ctx, p); err != nil {
-		return err
+	if !p.Empty() {
+		if err := w.Apply(ctx, p); err != nil {
+			return err
+		}
 	}
 	return s.takeMachines(ctx, w)
 }
@@ -189,6 +217,9 @@ func covered(changes, shown []provision.Change) error {
 
 // bearMachines makes, once, what is in the names of all machines and what opens them.
 func (s *Session) bearMachines() error {
+	if _, err := os.Stat(SSHKey(s.Dir)); errors.Is(err, fs.ErrNotExist) && len(s.have.Bought) > 0 {
+		return fmt.Errorf("the key that opens the machines is gone: bring %s back from a copy; another one would open none of them", SSHKey(s.Dir))
+	}
 	if _, err := ssh.NewIdentity(SSHKey(s.Dir), "pressenter "+s.want.Own.Deployment); err != nil {
 		return err
 	}
@@ -219,19 +250,21 @@ func (s *Session) takeMachines(ctx context.Context, w *provision.Workspace) erro
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var errs []error
 	for _, h := range slices.Clone(s.want.Own.Hosts) {
 		if !h.Bought() {
 			continue
 		}
 		m, ok := machines[h.Provider+"/"+h.Name]
 		if !ok || m.PublicIPv4 == "" {
-			return fmt.Errorf("the machine of %q has no address", h.Name)
+			errs = append(errs, fmt.Errorf("the machine of %q has no IPv4 address", h.Name))
+			continue
 		}
 		h.Address, h.Public = m.SSHUser+"@"+m.PublicIPv4, m.PublicIPv4
 		s.want.Own.Put(h)
 		s.own.inventory.Put(h)
 	}
-	return s.own.dir.SaveInventory(s.own.inventory)
+	return errors.Join(append(errs, s.own.dir.SaveInventory(s.own.inventory))...)
 }
 
 // returnMachines gives back what no wanted host needs: what was shown of it, or all.
@@ -284,12 +317,32 @@ func (s *Session) Eject(dir string) error {
 
 // returnAll gives every machine back.
 func (s *Session) returnAll(ctx context.Context) error {
+	if err := s.recallClouds(ctx); err != nil {
+		return err
+	}
 	i := s.own.inventory
 	if len(i.Clouds) == 0 {
 		return nil
 	}
 	s.want.Own = deployment.Inventory{Deployment: i.Deployment, MachinesID: i.MachinesID}
 	return s.returnMachines(ctx, nil)
+}
+
+// recallClouds asks the state in which clouds something was bought, if the inventory has forgotten it.
+func (s *Session) recallClouds(ctx context.Context) error {
+	if _, err := os.Stat(filepath.Join(s.Dir.Operator(), "machines", "main.tf.json")); err != nil || len(s.own.inventory.Clouds) > 0 {
+		return nil
+	}
+	w, err := s.workspace(ctx)
+	if err != nil {
+		return err
+	}
+	clouds, err := w.CloudsInState(ctx)
+	if err == nil && len(clouds) > 0 && s.own.inventory.MachinesID == "" {
+		err = fmt.Errorf("machines of %s are in the state, and the inventory does not know them: bring %s back from a copy", strings.Join(clouds, " and "), filepath.Join(s.Dir.Operator(), "inventory.json"))
+	}
+	s.own.inventory.Clouds = clouds
+	return err
 }
 
 // machineWord passes on what happens to machines.

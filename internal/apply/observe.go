@@ -33,9 +33,6 @@ func (s *Session) Observe(ctx context.Context) error {
 	if s.have.Own, err = s.observe(ctx, s.own, s.want.Own); err != nil {
 		return err
 	}
-	if err := s.observeMachines(ctx); err != nil {
-		return err
-	}
 	staged := storePath(s.Dir, s.daemon.SHA256, s.daemon.Name)
 	_, err = os.Stat(staged)
 	s.have.Staged = err == nil
@@ -73,8 +70,13 @@ func (s *Session) observe(ctx context.Context, side *sideState, want deployment.
 	}
 	out.Keyring = err == nil
 	hosts := map[string]deployment.Host{}
-	for _, h := range slices.Concat(want.Hosts, side.inventory.Hosts) { // what was saved wins: it is where the host is
+	for _, h := range want.Hosts {
 		hosts[h.Name] = h
+	}
+	for _, h := range side.inventory.Hosts {
+		if _, wanted := hosts[h.Name]; !wanted || h.Exists() { // it is where the host is
+			hosts[h.Name] = h
+		}
 	}
 	var g errgroup.Group
 	for _, h := range hosts {
@@ -100,7 +102,7 @@ func (s *Session) observe(ctx context.Context, side *sideState, want deployment.
 func (s *Session) observeHost(ctx context.Context, side *sideState, h deployment.Host) plan.ObservedHost {
 	_, known := side.inventory.Host(h.Name) // an empty folder, or a mount point, is no host yet
 	o := plan.ObservedHost{Host: h}
-	if !known {
+	if !known || !h.Exists() {
 		return o
 	}
 	var err error

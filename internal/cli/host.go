@@ -28,13 +28,22 @@ func newHostCmd() *cobra.Command {
 		hostCmd("confirm", "Keep what was changed on trial", func(ctx context.Context, _ struct{}) (struct{}, error) {
 			return struct{}{}, machine.Confirm(ctx)
 		}),
-		hostCmd("stop-agent", "End the agent and the mesh process", func(ctx context.Context, _ struct{}) (struct{}, error) {
+		hostCmd("stop-agent", "End the agent and the mesh process", func(ctx context.Context, o machine.Whose) (struct{}, error) {
+			if err := owned(folder, o); err != nil {
+				return struct{}{}, err
+			}
 			return struct{}{}, errors.Join(machine.StopAgent(ctx), agent.StopMesh(ctx, folder))
 		}),
-		hostCmd("stop", "End everything and say what must not be lost", func(ctx context.Context, _ struct{}) (machine.Left, error) {
+		hostCmd("stop", "End everything and say what must not be lost", func(ctx context.Context, o machine.Whose) (machine.Left, error) {
+			if err := owned(folder, o); err != nil {
+				return machine.Left{}, err
+			}
 			return stopAll(ctx, folder)
 		}),
-		hostCmd("remove", "Remove everything", func(ctx context.Context, _ struct{}) (struct{}, error) {
+		hostCmd("remove", "Remove everything", func(ctx context.Context, o machine.Whose) (struct{}, error) {
+			if err := owned(folder, o); err != nil {
+				return struct{}{}, err
+			}
 			if _, err := stopAll(ctx, folder); err != nil {
 				return struct{}{}, err
 			}
@@ -73,6 +82,19 @@ func hostCmd[In, Out any](name, short string, do func(context.Context, In) (Out,
 		}
 		return json.NewEncoder(c.OutOrStdout()).Encode(out)
 	}}
+}
+
+// owned refuses to stop or remove a machine that is not the one that is meant: an address can be mistyped, and a name
+// can lead elsewhere by now.
+func owned(folder agent.Folder, o machine.Whose) error {
+	e, enrolled, err := folder.Enrollment()
+	if err != nil {
+		return err
+	}
+	if enrolled && (e.Deployment != o.Deployment || e.Name != o.Host) {
+		return fmt.Errorf("this machine is %s %q of the deployment %q, not %q of %q: nothing was done to it", e.Role, e.Name, e.Deployment, o.Host, o.Deployment)
+	}
+	return nil
 }
 
 // setUp refuses a machine that is somebody else's before it changes anything.

@@ -41,21 +41,40 @@ func (g *global) server(name string) (h deployment.Host, servers *remote.Provide
 }
 
 func newSSHCmd(g *global) *cobra.Command {
-	return &cobra.Command{
+	var forget bool
+	c := &cobra.Command{
 		Use: "ssh NAME [-- COMMAND...]", Short: "Log in to a server, or run a command there", Args: cobra.MinimumNArgs(1), ValidArgsFunction: g.completeHosts,
-		Long: "Log in to a server by the way, the key and the host key that the deployment uses. With a command it is 'pressenter exec'.",
+		Long: "Log in to a server by the way, the key and the host key that the deployment uses. With a command it is 'pressenter exec'.\n" +
+			"With --forget the host key that was pinned for it is forgotten, after its server was reinstalled.",
 		RunE: func(c *cobra.Command, args []string) error {
 			h, servers, err := g.server(args[0])
 			if err != nil {
 				return err
 			}
 			defer servers.Close()
-			if len(args) > 1 {
+			switch {
+			case forget:
+				return forgetThere(c, servers, h)
+			case len(args) > 1:
 				return runThere(c, servers, h, args[1:], false)
 			}
 			return shellThere(c, servers, h)
 		},
 	}
+	c.Flags().BoolVar(&forget, "forget", false, "forget the pinned host key instead")
+	return c
+}
+
+// forgetThere lets the next contact with a server be the first one.
+func forgetThere(c *cobra.Command, servers *remote.Provider, h deployment.Host) error {
+	forgotten, err := servers.Forget(h)
+	for _, fingerprint := range forgotten {
+		fmt.Fprintf(c.OutOrStdout(), "forgot %s of %s\n", fingerprint, h.Name)
+	}
+	if err == nil && len(forgotten) == 0 {
+		fmt.Fprintf(c.OutOrStdout(), "no host key of %s is pinned\n", h.Name)
+	}
+	return err
 }
 
 func newExecCmd(g *global) *cobra.Command {

@@ -103,6 +103,8 @@ type Host struct {
 	// Public is where the world reaches it, without port.
 	Address string `json:"address,omitempty"`
 	Public  string `json:"public,omitempty"`
+	// Made: this program was brought to the machine, so it is not somebody else's.
+	Made bool `json:"made,omitempty"`
 	// Region and Size are what a bought machine is, in its cloud's own names.
 	Region string `json:"region,omitempty"`
 	Size   string `json:"size,omitempty"`
@@ -114,6 +116,9 @@ type Host struct {
 
 // OnMachine reports whether the host is a server of its own, and not a folder on this computer.
 func (h Host) OnMachine() bool { return h.Provider != "" }
+
+// Exists reports whether there is something of the host, as far as the inventory can tell.
+func (h Host) Exists() bool { return !h.OnMachine() || h.Made || h.Bought() && h.Address != "" }
 
 // Bought reports whether the host's machine is bought from a cloud.
 func (h Host) Bought() bool { return h.Provider != "" && h.Provider != ProviderSSH }

@@ -48,6 +48,12 @@ type Spec struct {
 	Patience time.Duration `json:"patience,omitempty"`
 }
 
+// Whose is whose machine somebody takes it for who wants it stopped or removed.
+type Whose struct {
+	Deployment string `json:"deployment"`
+	Host       string `json:"host"`
+}
+
 // Left is what a machine holds that may be needed once it is gone.
 type Left struct {
 	SignState []byte `json:"sign_state,omitempty"` // consensus_state.json, of a validator

@@ -198,7 +198,8 @@ func (b *builder) setUp(sides []side) {
 	}
 	b.stage(first)
 	buys, returns := split(b.have.Machines, b.want.Own)
-	if len(buys) > 0 {
+	placeless := func(h deployment.Host) bool { return h.Bought() && h.Address == "" }
+	if len(buys) > 0 || slices.ContainsFunc(b.want.Own.Hosts, placeless) { // bought by a run that was cut off, and not noted
 		b.stage([]Step{ChangeMachines{On{Deployment: b.want.Own.Deployment}, buys, slices.ContainsFunc(buys, provision.Change.Loses)}})
 	}
 	b.returns = returns

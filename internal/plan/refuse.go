@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/provision"
 	"github.com/pressenter/pressenter/internal/roster"
 )
@@ -32,7 +33,7 @@ func refuse(want Want, have Observed) error {
 	if err := away(want, have.Own); err != nil {
 		return err
 	}
-	if err := machines(want, have.Machines); err != nil {
+	if err := machines(want, have.Machines, have.Bought); err != nil {
 		return err
 	}
 	if have.Own.Head == nil {
@@ -81,21 +82,31 @@ func away(want Want, have ObservedDeployment) error {
 	}
 }
 
-// machines says which change of machines would destroy what holds, or may hold, a consensus key.
-func machines(want Want, changes []provision.Change) error {
+// machines says which change of machines would destroy what a wanted host is, or buy again what is there.
+func machines(want Want, changes []provision.Change, bought []deployment.Host) error {
 	for _, c := range changes {
-		h, wanted := want.Own.Host(c.Host)
-		harmless := c.Kind == provision.Firewall || c.Kind == provision.Spread || c.Kind == provision.Label
-		if !c.Loses() || !wanted || h.Role != roster.RoleValidator || harmless {
+		name, _, _ := strings.Cut(c.Host, "/")
+		_, wanted := want.Own.Host(name)
+		if !wanted {
 			continue
 		}
-		because := ""
-		if len(c.Because) > 0 {
-			because = ", because of " + strings.Join(c.Because, ", ")
-		}
-		return &Refusal{
-			Why:  fmt.Sprintf("the %s of %s would be destroyed (%s %s%s), and the consensus key with it", c.Kind, c.Host, c.Action, c.Address, because),
-			Next: "put back in the config what changed it; moving a validator to another machine is not in this version",
+		has := slices.ContainsFunc(bought, func(h deployment.Host) bool { return h.Name == name })
+		harmless := c.Kind == provision.Firewall || c.Kind == provision.Spread || c.Kind == provision.Label
+		switch {
+		case c.Loses() && !harmless:
+			because := ""
+			if len(c.Because) > 0 {
+				because = ", because of " + strings.Join(c.Because, ", ")
+			}
+			return &Refusal{
+				Why:  fmt.Sprintf("the %s of %s would be destroyed (%s%s), with all that is on it", c.Kind, name, c.Action, because),
+				Next: "put back in the config what changed it; or add a sentry under another name, apply, then take this one out",
+			}
+		case c.Kind == provision.Server && c.Action == provision.Create && has:
+			return &Refusal{
+				Why:  fmt.Sprintf("%s has a machine, and this account does not know it", name),
+				Next: "check that the credentials in the environment are of the account and project that it was bought in; if somebody deleted the machine there, take the sentry out, apply, and add one under another name",
+			}
 		}
 	}
 	return nil

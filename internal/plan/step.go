@@ -132,7 +132,12 @@ func (s StageDaemon) String() string {
 func (s CreateHost) String() string { return fmt.Sprintf("create host %s (%s)", s.Name, s.Role) }
 
 // String implements Step.
-func (s ChangeMachines) String() string { return "machines: " + machineWords(s.Changes) }
+func (s ChangeMachines) String() string {
+	if len(s.Changes) == 0 {
+		return "machines: note where they are"
+	}
+	return "machines: " + machineWords(s.Changes)
+}
 
 // String implements Step.
 func (s ReturnMachines) String() string { return "give machines back: " + machineWords(s.Changes) }

@@ -72,6 +72,9 @@ func fixed(c config.Deployment, own, world deployment.Inventory) error {
 			Next: "put the old chain.daemon back, or make the other deployment in a folder of its own",
 		}
 	}
+	if err := moved(c, own); err != nil {
+		return err
+	}
 	for _, d := range c.Devices {
 		if slices.ContainsFunc(c.Sentries, func(s config.Sentry) bool { return s.Name == d.Name }) {
 			return &Refusal{Why: fmt.Sprintf("a sentry and a device are both called %q", d.Name), Next: "give the device another name"}
@@ -102,6 +105,58 @@ func chainOf(c config.Deployment) config.Chain {
 		return BuiltIn
 	}
 	return c.Chain
+}
+
+// moved says which host that exists would become another one by an edit. What runs where it was would go on, and nobody
+// would know of it.
+func moved(c config.Deployment, own deployment.Inventory) error {
+	check := func(name string, m config.Machine) error {
+		was, known := own.Host(name)
+		if !known || was.Removing || !was.Exists() {
+			return nil
+		}
+		provider := c.ProviderOf(m)
+		if provider == config.ProviderLocal {
+			provider = ""
+		}
+		why := ""
+		switch {
+		case provider != was.Provider:
+			why = fmt.Sprintf("host %q is %s, the config says %s", name, supplied(was.Provider), supplied(provider))
+		case provider == config.ProviderSSH && m.Address != was.Address:
+			why = fmt.Sprintf("host %q is the server %s, the config says %s", name, was.Address, m.Address)
+		default:
+			return nil
+		}
+		next := "put it back; add the new sentry under another name, apply, then take this one out"
+		if name == config.ValidatorHost {
+			next = "put it back: moving a validator to another machine is not in this version"
+		}
+		return &Refusal{Why: why + ": a host keeps its machine", Next: next}
+	}
+	if err := check(config.ValidatorHost, c.Validator.Machine); err != nil {
+		return err
+	}
+	for _, s := range c.Sentries {
+		if s.Invited() {
+			continue
+		}
+		if err := check(s.Name, s.Machine); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// supplied is a provider in words.
+func supplied(provider string) string {
+	switch provider {
+	case "":
+		return "on this computer"
+	case config.ProviderSSH:
+		return "a server that was there already"
+	}
+	return "a machine of " + provider
 }
 
 // Resolve turns the config into hosts. Hosts that were there before keep their addresses.
@@ -182,6 +237,9 @@ func (r *resolver) own(to *deployment.Inventory, c config.Deployment, name strin
 	h := deployment.Host{
 		Name: name, Role: role, Folder: deployment.MachineFolder, Provider: c.ProviderOf(m), Address: m.Address, Public: m.Public,
 		Listen: api.Listen{P2P: everywhere(portP2P), RPC: loopback(portRPC), Machine: true},
+	}
+	if was, known := r.Own.Host(name); known {
+		h.Made = was.Made
 	}
 	if role == roster.RoleValidator {
 		h.Listen.P2P = loopback(portP2P) // it takes nobody in

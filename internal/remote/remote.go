@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -228,7 +227,7 @@ func (p *Provider) RestartAgent(ctx context.Context, h deployment.Host) error {
 
 // StopAgent ends the host's agent and, with nobody left to look after it, the mesh process. The node goes on.
 func (p *Provider) StopAgent(ctx context.Context, h deployment.Host) error {
-	_, err := call[struct{}](ctx, p, h, machine.Current, "stop-agent", struct{}{})
+	_, err := call[struct{}](ctx, p, h, machine.Current, "stop-agent", p.owner(h))
 	return err
 }
 
@@ -262,18 +261,34 @@ func (p *Provider) Exists(ctx context.Context, h deployment.Host) (bool, error) 
 	if err != nil {
 		return false, err
 	}
-	err = c.Run(ctx, ssh.Command{Args: []string{"test", "-e", machine.Current}, Sudo: true})
-	var exit *ssh.ExitError
-	if errors.As(err, &exit) && exit.Status == 1 {
-		return false, nil
+	// A word and not an exit status, which sudo and a broken disk have too.
+	script := `for p; do if [ -e "$p" ] || [ -L "$p" ]; then echo there; exit; fi; done; echo gone`
+	var out bytes.Buffer
+	err = c.Run(ctx, ssh.Command{
+		Args: []string{"sh", "-c", script, "exists", machine.Current, path.Join(machine.Folder, "agent")}, Stdout: &out, Sudo: true,
+	})
+	if err != nil {
+		return false, err
 	}
-	return err == nil, err
+	switch word := strings.TrimSpace(out.String()); word {
+	case "there":
+		return true, nil
+	case "gone":
+		return false, nil
+	default:
+		return false, fmt.Errorf("ask %q whether it was set up: it says %q", h.Name, word)
+	}
+}
+
+// owner is whom a machine has to belong to.
+func (p *Provider) owner(h deployment.Host) machine.Whose {
+	return machine.Whose{Deployment: p.Deployment, Host: h.Name}
 }
 
 // Destroy ends everything on the host, proves that nothing runs any more, and removes what was put there. What a
 // validator cannot do without is brought to keep first: the sealed backup of its key, and its sign state.
 func (p *Provider) Destroy(ctx context.Context, h deployment.Host, keep string) error {
-	left, err := call[machine.Left](ctx, p, h, machine.Current, "stop", struct{}{})
+	left, err := call[machine.Left](ctx, p, h, machine.Current, "stop", p.owner(h))
 	if err != nil {
 		return fmt.Errorf("destroy host %q: %w; nothing was removed", h.Name, err)
 	}
@@ -287,18 +302,29 @@ func (p *Provider) Destroy(ctx context.Context, h deployment.Host, keep string) 
 			}
 		}
 	}
-	if _, err := call[struct{}](ctx, p, h, machine.Current, "remove", struct{}{}); err != nil {
+	if _, err := call[struct{}](ctx, p, h, machine.Current, "remove", p.owner(h)); err != nil {
 		return fmt.Errorf("destroy host %q: %w", h.Name, err)
 	}
-	if !h.Bought() {
-		return nil
+	_, err = p.Forget(h) // a cloud gives the address to somebody else, and a name is used again
+	return err
+}
+
+// Forget drops the host keys that are pinned for a host, and returns their fingerprints.
+func (p *Provider) Forget(h deployment.Host) (fingerprints []string, err error) {
+	names := []string{h.Name}
+	if h.Bought() && h.Public != "" {
+		names = append(names, h.Public)
+	} else if target, err := ssh.ParseTarget(h.Address); err == nil {
+		names = append(names, target.Host)
 	}
-	for _, name := range []string{h.Name, h.Public} { // the cloud gives the address to somebody else
-		if _, err := ssh.Forget(p.Bought.Pins, name); err != nil {
-			return fmt.Errorf("forget the host key of %q: %w", h.Name, err)
+	for _, name := range names {
+		some, err := ssh.Forget(p.Dialer.Pins, name)
+		if err != nil {
+			return fingerprints, fmt.Errorf("forget the host key of %q: %w", h.Name, err)
 		}
+		fingerprints = append(fingerprints, some...)
 	}
-	return nil
+	return fingerprints, nil
 }
 
 // call runs one of the hidden commands of this program on the host: JSON in, JSON out.

@@ -1,0 +1,103 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/provision"
+)
+
+const cloudConfig = `apiVersion: pressenter/v1
+kind: Deployment
+name: hub
+chain: practice
+provider: hetzner
+sentries:
+  - {name: s1}
+  - {name: s2}
+`
+
+// inCloud resolves a deployment whose hosts are bought, and what is there of it: with addresses, and answering, or only
+// noted.
+func inCloud(t *testing.T, there bool) (Want, Observed) {
+	t.Helper()
+	port := 20000
+	f := Facts{Dir: "/x", Ports: func() (string, error) { port++; return fmt.Sprintf("127.0.0.1:%d", port), nil }}
+	w, err := Resolve(parse(t, cloudConfig), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Observed{Own: ObservedDeployment{Hosts: map[string]ObservedHost{}}}
+	for _, h := range w.Own.Hosts {
+		if there {
+			h.Address, h.Public, h.Made = "pressenter@192.0.2.1", "192.0.2.1", true
+			w.Own.Put(h)
+			o.Bought = append(o.Bought, h)
+		}
+		o.Own.Hosts[h.Name] = ObservedHost{Host: h, Exists: there, Agent: there}
+	}
+	return w, o
+}
+
+func TestChangesOfMachinesThatAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		change provision.Change
+		why    string
+	}{
+		"validator replaced":         {provision.Change{Kind: provision.Server, Host: "validator", Action: provision.Replace, Because: []string{"location"}}, "the server of validator would be destroyed (replace, because of location)"},
+		"validator's volume":         {provision.Change{Kind: provision.Volume, Host: "validator", Action: provision.Destroy}, "the volume of validator would be destroyed"},
+		"validator's, of new kind":   {provision.Change{Kind: provision.Other, Host: "validator", Action: provision.Destroy}, "would be destroyed"},
+		"a sentry's region":          {provision.Change{Kind: provision.Server, Host: "s1", Action: provision.Replace, Because: []string{"location"}}, "the server of s1 would be destroyed"},
+		"a key with more in it":      {provision.Change{Kind: provision.Address, Host: "validator/v4", Action: provision.Destroy}, "the address of validator would be destroyed"},
+		"another account":            {provision.Change{Kind: provision.Server, Host: "validator", Action: provision.Create}, "validator has a machine, and this account does not know it"},
+		"another account, a sentry":  {provision.Change{Kind: provision.Server, Host: "s2", Action: provision.Create}, "s2 has a machine"},
+		"a firewall's rule":          {provision.Change{Kind: provision.Firewall, Host: "validator/tcp-22", Action: provision.Replace}, ""},
+		"a machine that is not ours": {provision.Change{Kind: provision.Server, Host: "s9", Action: provision.Destroy}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, o := inCloud(t, true)
+			o.Machines = []provision.Change{c.change}
+			_, err := Make(w, o)
+			var refusal *Refusal
+			switch {
+			case c.why == "" && err != nil:
+				t.Errorf("refused: %v", err)
+			case c.why != "" && (!errors.As(err, &refusal) || !strings.Contains(refusal.Why, c.why)):
+				t.Errorf("want a refusal with %q, have %v", c.why, err)
+			}
+		})
+	}
+}
+
+// A run that was cut off after the machines were made and before their addresses were noted has nothing to change.
+func TestMachinesThatWereNotNoted(t *testing.T) {
+	w, o := inCloud(t, false)
+	p, err := Make(w, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range p.Steps() {
+		if _, ok := s.(ChangeMachines); ok {
+			return
+		}
+		if _, ok := s.(CreateHost); ok && s.Where() == "hub" {
+			t.Fatalf("step %d, %s, comes before anybody knows where the machine is", i, s)
+		}
+	}
+	t.Error("nobody notes where the machines are")
+}
+
+func TestLeavingMachinesGoLast(t *testing.T) {
+	var left deployment.Inventory
+	left.Put(deployment.Host{Name: "s1", Provider: "hetzner"})
+	gone := provision.Change{Kind: provision.Server, Host: "s2", Action: provision.Destroy}
+	rule := provision.Change{Kind: provision.Firewall, Host: "s2/tcp-22", Action: provision.Destroy}
+	fresh := provision.Change{Kind: provision.Server, Host: "s1", Action: provision.Create}
+	buys, returns := split([]provision.Change{gone, fresh, rule}, left)
+	if len(buys) != 1 || buys[0].Host != "s1" || len(returns) != 2 {
+		t.Errorf("buys %v, returns %v", buys, returns)
+	}
+}
