@@ -41,7 +41,7 @@ bench-mesh: ## the mesh beside its rivals, as root on a quiet Linux machine
 
 soak: build ## what is too long for CI
 	$(GOTEST) -count=1 -timeout 4h ./e2e -e2e -soak -daemon $(CURDIR)/bin/practiced
-	$(GOTEST) -count=1 -timeout 4h ./internal/mesh -soak
+	$(GOTEST) -count=1 -timeout 4h ./internal/mesh ./internal/provision -soak
 
 lint: ## formatting, vet for both systems, staticcheck, known vulnerabilities
 	@sh build/lint.sh

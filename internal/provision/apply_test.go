@@ -25,6 +25,9 @@ func TestLife(t *testing.T) {
 		{"terraform", "hetzner"},
 	} {
 		t.Run(c.tool+"/"+c.cloud, func(t *testing.T) {
+			if c.cloud != "hetzner" {
+				soakOnly(t)
+			}
 			r := newRig(t, c.tool, "")
 			s := fleet(c.cloud, 1)
 			p := r.plan(s)
@@ -345,7 +348,7 @@ func TestInterrupt(t *testing.T) {
 	p := r.plan(s)
 	ctx, cancel := context.WithCancel(t.Context())
 	r.watch = func(e Event) {
-		if strings.HasPrefix(e.Message, "interrupting") {
+		if strings.HasPrefix(e.Message, "Interrupt received") {
 			h.letGo()
 		}
 	}

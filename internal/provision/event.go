@@ -56,6 +56,8 @@ func parse(b []byte) (e Event, known bool, err error) {
 			return Event{}, false, fmt.Errorf("the tool's event stream is of version %q, and only 1 is understood", l.UI)
 		}
 		return Event{}, false, nil
+	case "log": // a word of the tool's about itself: that it was interrupted
+		return Event{At: l.At, Message: plainly(l.Message)}, l.Message != "", nil
 	case "diagnostic":
 		words := l.Diagnostic.Summary
 		if l.Diagnostic.Detail != "" {

@@ -32,10 +32,10 @@ func (w *Workspace) follow(ctx context.Context, r *run, exit <-chan process.Exit
 			return
 		}
 		interrupted = true
-		w.tell(Event{At: time.Now(), Message: why + ": what is under way is finished first, so that nothing is lost"})
 		if err := r.Process.Signal(syscall.SIGINT); err != nil && !errors.Is(err, process.ErrGone) {
 			w.warn("it could not be interrupted: %v", err)
 		}
+		w.tell(Event{At: time.Now(), Message: why + ": what is under way is finished first, so that nothing is lost"})
 	}
 	var ended *process.Exit
 	var failed []string

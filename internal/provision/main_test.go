@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"net/http"
@@ -18,6 +19,16 @@ import (
 
 	"github.com/pressenter/pressenter/tofu"
 )
+
+var soak = flag.Bool("soak", false, "every cloud, every kind of event")
+
+// soakOnly leaves a case out of what every change runs.
+func soakOnly(t *testing.T) {
+	t.Helper()
+	if !*soak {
+		t.Skip("only with -soak")
+	}
+}
 
 // childEnv holds what a copy of this test program is to apply: it is there to be killed.
 const childEnv = "PROVISION_TEST_APPLY"

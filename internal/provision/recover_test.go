@@ -109,6 +109,9 @@ func TestToolKilled(t *testing.T) {
 			}
 		})
 		t.Run(cloud+"/complete", func(t *testing.T) { // in the journal, and not in the state
+			if cloud != "hetzner" {
+				soakOnly(t)
+			}
 			r := newRig(t, "tofu", newHook(t).socket)
 			s := fleet(cloud, 1)
 			r.faults(fault{Op: "create", Type: server, Name: "*-v1", Fault: "slow"})
@@ -120,6 +123,7 @@ func TestToolKilled(t *testing.T) {
 			r.finished(s, 2)
 		})
 		t.Run(cloud+"/last", func(t *testing.T) {
+			soakOnly(t)
 			r := newRig(t, "tofu", "")
 			s := fleet(cloud, 1)
 			p := r.plan(s)
@@ -253,6 +257,9 @@ func TestLyingCloud(t *testing.T) {
 func TestStateLost(t *testing.T) {
 	for _, cloud := range []string{"hetzner", "digitalocean", "vultr", "openstack", "exoscale"} {
 		t.Run(cloud, func(t *testing.T) {
+			if cloud == "digitalocean" || cloud == "exoscale" {
+				soakOnly(t)
+			}
 			r := newRig(t, "tofu", "")
 			s := fleet(cloud, 1)
 			r.apply(s)
@@ -317,6 +324,9 @@ func TestStateLost(t *testing.T) {
 func TestStateCutOff(t *testing.T) {
 	for name, content := range map[string]string{"empty": "", "half": `{"serial":1,"lineage":"`} {
 		t.Run(name, func(t *testing.T) {
+			if name != "empty" {
+				soakOnly(t)
+			}
 			r := newRig(t, "tofu", newHook(t).socket)
 			s := fleet("hetzner", 0)
 			r.apply(s)
@@ -429,6 +439,9 @@ func TestWeAreKilledAtEachKind(t *testing.T) {
 		"last":     made("hcloud_volume"),
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name == "server" {
+				soakOnly(t)
+			}
 			r := newRig(t, "tofu", "")
 			s := fleet("hetzner", 1)
 			c, out := r.job(s)
