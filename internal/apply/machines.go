@@ -197,10 +197,8 @@ func (s *Session) changeMachines(ctx context.Context) error {
 	if err := covered(p.Changes, s.have.Machines); err != nil {
 		return err
 	}
-	if !p.Empty() {
-		if err := w.Apply(ctx, p); err != nil {
-			return err
-		}
+	if err := w.Apply(ctx, p); err != nil { // an empty one too: it brings addresses that the cloud changed into the state
+		return err
 	}
 	return s.takeMachines(ctx, w)
 }

@@ -103,7 +103,8 @@ func ownerOf(sockets []string) (id Identity, name string, err error) {
 // unless that is empty.
 func sockets(protocol string, port uint16, state string) []string {
 	var inodes []string
-	for _, table := range []string{"/proc/net/" + protocol, "/proc/net/" + protocol + "6"} {
+	// Of this thread: the first one of a process, which /proc/net is about, may be in another network namespace.
+	for _, table := range []string{"/proc/thread-self/net/" + protocol, "/proc/thread-self/net/" + protocol + "6"} {
 		f, err := os.Open(table)
 		if err != nil {
 			continue
