@@ -85,9 +85,10 @@ func (h *meshHost) start() {
 	spec := meshrun.Spec{
 		Deployment: h.mesh.head.DeploymentID(), Identity: h.identity, Driver: roster.MeshWireGuard,
 		Interface: h.device, Listen: fmt.Sprintf(":%d", meshPort), Relay: fmt.Sprintf(":%d", relayPort), Underlay: true,
+		Open: []uint16{relayPort, h.closed().Port()}, // as the agent says it of a sentry; the closed one answers knocks
 	}
 	if h.role == roster.RoleValidator {
-		spec.Listen, spec.Relay = ":0", ""
+		spec.Listen, spec.Relay, spec.Open = ":0", "", nil
 	}
 	h.mesh.must(meshrun.WriteSpec(h.folder, spec))
 	out, err := os.OpenFile(h.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
