@@ -13,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,7 +89,7 @@ type keeper struct {
 
 	// changing is held by whoever changes the host: a turn of the loop, or a request. It guards what follows.
 	changing sync.Mutex
-	seen     []process.Identity // what ran at the last look
+	seen     []process.Identity // what was seen to run and lives
 
 	hashing sync.Mutex // guards what follows
 	genesis hashed
@@ -165,6 +166,13 @@ func (k *keeper) rotateLogs() {
 	}
 }
 
+// see notes a process of this host.
+func (k *keeper) see(id process.Identity) {
+	if !slices.Contains(k.seen, id) {
+		k.seen = append(k.seen, id)
+	}
+}
+
 // vanish ends the node of a host whose folder somebody deleted: nothing may run that nobody can see.
 func (k *keeper) vanish(ctx context.Context) error {
 	k.Logger.Error("host folder is gone: ending its node")
@@ -207,14 +215,16 @@ func (k *keeper) look() (facts, error) {
 	if unwritten != nil {
 		f.intent = *unwritten
 	}
-	k.seen = k.seen[:0]
+	// Who was seen stays seen while it lives: the files by which it is found go before the folder, where that is deleted.
+	k.seen = slices.DeleteFunc(k.seen, func(id process.Identity) bool { return !id.Alive() })
 	for _, running := range []func() (process.Identity, bool){k.runner.Supervisor, k.runner.Daemon} {
 		if id, up := running(); up {
-			k.seen, f.up = append(k.seen, id), true
+			f.up = true
+			k.see(id)
 		}
 	}
 	if id, up := k.runner.Mesh(); up {
-		k.seen = append(k.seen, id)
+		k.see(id)
 	}
 	f.overruled, _ = k.runner.Overruled()
 	if f.host == nil {
