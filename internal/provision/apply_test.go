@@ -359,7 +359,7 @@ func TestInterrupt(t *testing.T) {
 	if err := <-done; err == nil || !strings.Contains(err.Error(), "interrupted") {
 		t.Errorf("interrupted: %v", err)
 	}
-	r.allKnown()
+	// What was under way when the interrupt came may be made and not in the state: the next run takes it in.
 	r.faults()
 	r.again()
 	r.apply(s)
