@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/rosterdir"
@@ -21,6 +22,10 @@ import (
 func take(t *testing.T, at string) func() {
 	t.Helper()
 	l, err := net.Listen("tcp", at)
+	for end := time.Now().Add(10 * time.Second); err != nil && time.Now().Before(end); { // somebody's connection may have it for a moment
+		time.Sleep(50 * time.Millisecond)
+		l, err = net.Listen("tcp", at)
+	}
 	must(t, err)
 	t.Cleanup(func() { _ = l.Close() })
 	return func() { _ = l.Close() }

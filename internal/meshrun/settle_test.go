@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -19,11 +20,12 @@ import (
 // stubborn is a driver that changes its key only after some refusals.
 type stubborn struct {
 	driver
-	refuses, asked int
+	refuses int32
+	asked   atomic.Int32
 }
 
 func (s *stubborn) rekey(tunnel.Key) error {
-	if s.asked++; s.asked <= s.refuses {
+	if s.asked.Add(1) <= s.refuses {
 		return errors.New("the tunnel is busy")
 	}
 	return nil
@@ -44,12 +46,12 @@ func TestWhatFailsIsTriedAgain(t *testing.T) {
 		list.MeshDriver, list.Members = roster.MeshWireGuard, []roster.Member{self}
 
 		driver := &stubborn{refuses: 20}
-		loads := 0
+		var loads atomic.Int32
 		r := &running{
 			Process: &Process{Dir: dir, Logger: slog.New(slog.DiscardHandler)}, spec: Spec{Identity: self.Identity, Driver: roster.MeshWireGuard},
 			driver: driver, troubles: troubles{logger: slog.New(slog.DiscardHandler)}, again: make(chan struct{}, 1),
 			rules: &rules{enabled: true, iface: "pressenter", loader: func(context.Context, string) error {
-				if loads++; loads <= 5 {
+				if loads.Add(1) <= 5 {
 					return errors.New("nft: no such table")
 				}
 				return nil
@@ -72,16 +74,16 @@ func TestWhatFailsIsTriedAgain(t *testing.T) {
 			t.Errorf("notes %q", n)
 		}
 		time.Sleep(time.Minute)
-		if n := notes(); strings.Contains(n, "no such table") || !strings.Contains(n, "the tunnel is busy") || loads != 6 {
-			t.Errorf("after a minute: notes %q, %d loads", n, loads)
+		if n := notes(); strings.Contains(n, "no such table") || !strings.Contains(n, "the tunnel is busy") || loads.Load() != 6 {
+			t.Errorf("after a minute: notes %q, %d loads", n, loads.Load())
 		}
-		if driver.asked < 6 || driver.asked > 12 {
-			t.Errorf("the key was tried %d times in a minute", driver.asked)
+		if driver.asked.Load() < 6 || driver.asked.Load() > 12 {
+			t.Errorf("the key was tried %d times in a minute", driver.asked.Load())
 		}
 		time.Sleep(5 * time.Minute)
 		now, err := readKey(tunnelKey(dir, roster.MeshWireGuard))
-		if n := notes(); n != "" || driver.asked != driver.refuses+1 || err != nil || *r.key.Load() != now || now == old {
-			t.Errorf("in the end: notes %q, %d tries, %v", n, driver.asked, err)
+		if n := notes(); n != "" || driver.asked.Load() != driver.refuses+1 || err != nil || *r.key.Load() != now || now == old {
+			t.Errorf("in the end: notes %q, %d tries, %v", n, driver.asked.Load(), err)
 		}
 		cancel()
 		must(t, <-done)
