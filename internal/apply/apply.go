@@ -206,6 +206,7 @@ func (s *Session) Plan(ctx context.Context) (plan.Plan, error) {
 	if err := s.observeMachines(ctx); err != nil {
 		return plan.Plan{}, err
 	}
+	s.lookAgain(ctx)
 	return plan.Make(s.want, s.have)
 }
 

@@ -183,6 +183,30 @@ func (s *Session) signed(ctx context.Context) int64 {
 	return commit.Height
 }
 
+// moreCommits is how many further commits are looked at before a validator that should sign is said not to.
+const moreCommits = 2
+
+// lookAgain looks at the next commits where the newest had no signature of a validator that is armed and runs: one block
+// that it missed is nothing that a plan has to change.
+func (s *Session) lookAgain(ctx context.Context) {
+	o := s.have.Own.Hosts["validator"]
+	if s.have.Signing || o.Status.Signing.State != signing.Armed || !o.Status.Node.Answers || o.Status.Node.CatchingUp {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, (moreCommits+1)*(s.Config.Practice.BlockTime+time.Second))
+	defer cancel()
+	t := time.NewTicker(s.Config.Practice.BlockTime / 4)
+	defer t.Stop()
+	for ctx.Err() == nil && !s.have.Signing {
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+			s.witnessed = s.signed(ctx)
+			s.have.Signing = s.witnessed > 0
+		}
+	}
+}
+
 // fresh is how old the newest block of others may be to say anything about now. It is generous: a clock that is wrong by
 // less costs nothing.
 const fresh = time.Minute
