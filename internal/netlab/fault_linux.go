@@ -80,7 +80,7 @@ func (n *Namespace) Translate(was, now uint16, peers ...uint16) *Fault {
 	for _, p := range peers {
 		f.add("leave", fmt.Sprintf("udp sport %d udp dport %d udp sport set %d", was, p, now))
 		f.add("arrive", fmt.Sprintf("udp sport %d udp dport %d counter drop", p, was))
-		f.add("arrive", fmt.Sprintf("udp sport %d udp dport %d udp dport set %d", p, now, was))
+		f.add("arrive", fmt.Sprintf("udp sport %d udp dport %d counter udp dport set %d", p, now, was))
 	}
 	return f
 }
@@ -124,8 +124,9 @@ func (f *Fault) add(chain, text string) {
 
 var counted = regexp.MustCompile(`counter packets (\d+) .*# handle (\d+)`)
 
-// Dropped is how many packets a fault of [Namespace.Drop] or [Namespace.Translate] has dropped.
-func (f *Fault) Dropped() (packets int) {
+// Met is how many packets a fault of [Namespace.Drop] or [Namespace.Translate] has dropped or given another port. A
+// translator drops none if the first to send is behind it.
+func (f *Fault) Met() (packets int) {
 	f.in.lab.tb.Helper()
 	for _, m := range counted.FindAllStringSubmatch(f.in.run("", "nft", "--handle", "list", "chain", "inet", "netlab", "arrive"), -1) {
 		if slices.Contains(f.rules, rule{"arrive", m[2]}) {

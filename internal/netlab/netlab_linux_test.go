@@ -115,13 +115,13 @@ func TestDropOnLoopback(t *testing.T) {
 		"large": fmt.Sprintf("udp dport %d meta length > 35", lost.Port()),
 	} {
 		f := n.Drop(match)
-		if f.Dropped() != 0 {
-			t.Errorf("%s: %d packets were dropped before there were any", name, f.Dropped())
+		if f.Met() != 0 {
+			t.Errorf("%s: met %d packets before there were any", name, f.Met())
 		}
 		if reaches(t, n, lost) || !reaches(t, n, kept) {
 			t.Errorf("%s: want one of two lost", name)
 		}
-		if f.Dropped() == 0 {
+		if f.Met() == 0 {
 			t.Errorf("%s: nothing was counted", name)
 		}
 		f.Restore()
@@ -138,8 +138,8 @@ func TestDropOnLoopback(t *testing.T) {
 	if _, err := c.WriteTo([]byte("x"), net.UDPAddrFromAddrPort(lost)); err != nil {
 		t.Errorf("the sender is told: %v", err)
 	}
-	if f.Dropped() != 1 {
-		t.Errorf("%d packets were dropped", f.Dropped())
+	if f.Met() != 1 {
+		t.Errorf("met %d packets, want 1", f.Met())
 	}
 }
 
@@ -183,8 +183,8 @@ func TestTranslate(t *testing.T) {
 		if from, err := hear(client, 50*time.Millisecond); err == nil {
 			t.Errorf("what %v sent to a port of old came", from)
 		}
-		if f.Dropped() != 1 {
-			t.Errorf("%d packets were dropped", f.Dropped())
+		if f.Met() != 1 {
+			t.Errorf("met %d packets, want the one that was dropped", f.Met())
 		}
 		send(peer, seen)
 		if from, err := hear(client, time.Minute); err != nil || from.String() != peer.LocalAddr().String() {
