@@ -66,6 +66,12 @@ func (o ObservedDeployment) enrolled() map[string]api.Enrolled {
 	return out
 }
 
+// unborn says whether a wanted host has no node key yet.
+func (o ObservedDeployment) unborn(want deployment.Inventory) bool {
+	known := o.enrolled()
+	return slices.ContainsFunc(want.Hosts, func(h deployment.Host) bool { _, ok := known[h.Name]; return !ok })
+}
+
 // Plan is what apply will do: stages one after the other, the steps of a stage side by side.
 type Plan struct {
 	Stages [][]Step `json:"-"`
@@ -86,8 +92,8 @@ func Make(want Want, have Observed) (Plan, error) {
 	}
 	b := builder{want: want, have: have}
 	sides := []side{
-		{want.World, have.World, WorldPeers(want, have.Own.enrolled())},
-		{want.Own, have.Own, OwnPeers(want, have.World.enrolled())},
+		{want.World, have.World, WorldPeers(want, have.Own.enrolled()), want.OnMachines() && have.Own.unborn(want.Own)},
+		{want.Own, have.Own, OwnPeers(want, have.World.enrolled()), false},
 	}
 	for i := range sides {
 		b.clearAway(&sides[i])
@@ -117,6 +123,8 @@ type side struct {
 	want  deployment.Inventory
 	have  ObservedDeployment
 	peers []string
+	// unborn says that a peer's node id is not known yet.
+	unborn bool
 }
 
 type builder struct {
@@ -328,10 +336,15 @@ func (b *builder) restarts(s side, target *roster.Roster) {
 			continue // it does not run, so it will start with the right files
 		}
 		files, err := node.Settings(target, m, local(o, target, m))
-		if err != nil || files.Revision() == o.Status.Node.Revision {
+		same := files.Revision() == o.Status.Node.Revision
+		if err != nil || same && !s.reshared(m) {
 			continue
 		}
-		step := RestartNode{On{s.want.Deployment, m.Name}, string(m.Role), "its configuration changes"}
+		why := "its configuration changes"
+		if same {
+			why = "its configuration may change"
+		}
+		step := RestartNode{On{s.want.Deployment, m.Name}, string(m.Role), why}
 		if m.Role == roster.RoleValidator {
 			last = append(last, step)
 			continue
@@ -339,6 +352,12 @@ func (b *builder) restarts(s side, target *roster.Roster) {
 		b.stage([]Step{step})
 	}
 	b.stage(last)
+}
+
+// reshared says whether a member's dials are not known before all peers are: genesis validators share these among them by
+// node id ([node.Dials]).
+func (s side) reshared(m roster.Member) bool {
+	return s.unborn && m.Role == roster.RoleGenesisValidator
 }
 
 // local is what the host itself will render with.

@@ -204,6 +204,28 @@ func TestUpCrash(t *testing.T) {
 	}
 }
 
+// One apply is enough, whatever the node id is that a new server's sentry is born with: the practice network's other
+// validators share our sentries among them by node id.
+func TestOneApplyIsEnoughOnServers(t *testing.T) {
+	const yaml = "apiVersion: pressenter/v1\nkind: Deployment\nname: hub\nchain: practice\nprovider: ssh\nvalidator: {address: 192.0.2.1}\n" +
+		"sentries:\n  - {name: s1, address: 192.0.2.2}\n  - {name: s2, address: 192.0.2.3}\n"
+	for births := range 8 {
+		s := newSim(parse(t, yaml))
+		s.births = 100 * births
+		for _, change := range []string{yaml, yaml + "  - {name: s3, address: 192.0.2.4}\n", strings.ReplaceAll(yaml, "s2", "s4")} {
+			s.config = parse(t, change)
+			p, err := s.apply(0)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, words(p, nil))
+			}
+			w := s.resolve()
+			if left, err := Make(w, s.observe(w)); err != nil || !left.Empty() {
+				t.Fatalf("%d: left after\n%sis\n%s", births, words(p, nil), words(left, err))
+			}
+		}
+	}
+}
+
 type fataler interface {
 	Helper()
 	Fatalf(string, ...any)

@@ -62,7 +62,8 @@ func (s *sim) key(what string) ed25519.PrivateKey {
 func (s *sim) resolve() Want {
 	w, err := Resolve(s.config, Facts{
 		Dir: "/deployment", World: s.saved[0], Own: s.saved[1], Daemon: deployment.Daemon{Name: "practiced", SHA256: hash("practiced")},
-		Ports: func() (string, error) { s.port++; return fmt.Sprintf("127.0.0.1:%d", s.port), nil },
+		Ports:    func() (string, error) { s.port++; return fmt.Sprintf("127.0.0.1:%d", s.port), nil },
+		PublicOf: func(address string) (string, error) { return address, nil },
 	})
 	if err != nil {
 		panic(err)
@@ -282,9 +283,9 @@ func (s *sim) publishTarget(i int, w Want, want deployment.Inventory) error {
 		return err
 	}
 	if i == 1 {
-		for _, h := range w.World.Hosts {
-			peers = append(peers, s.hosts[0][h.Name].enrolled.NodeID+"@"+h.Listen.P2P)
-		}
+		peers = OwnPeers(w, s.enrolled(0))
+	} else {
+		peers = WorldPeers(w, s.enrolled(1))
 	}
 	for range 3 {
 		var head *roster.Roster
