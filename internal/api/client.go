@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/process"
 )
@@ -122,6 +123,23 @@ func (c *Client) InstallGenesis(ctx context.Context, genesis []byte) error {
 // Rosters returns every envelope that the host knows, parents first.
 func (c *Client) Rosters(ctx context.Context) (RosterReply, error) {
 	return ask[RosterReply](ctx, c, http.MethodGet, PathRoster, nil)
+}
+
+// Await asks the agent every so often until it answers, for as long as ctx lasts. The error is then the last one.
+func (c *Client) Await(ctx context.Context, every time.Duration) error {
+	t := time.NewTicker(every)
+	defer t.Stop()
+	for {
+		_, err := c.Rosters(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-t.C:
+		}
+	}
 }
 
 // Publish gives the host new roster generations.

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,6 +36,8 @@ type farm struct {
 	t  *testing.T
 	mu sync.Mutex
 	on map[string]*fakeAgent // by folder
+	// missed is how many further commits are without the validator's signature.
+	missed atomic.Int32
 }
 
 func (f *farm) StartAgent(_ context.Context, h deployment.Host) error {
@@ -90,6 +93,9 @@ func (f *farm) answer(a *fakeAgent, r *http.Request) (any, error) {
 		a.status.Enrolled.NextMeshKey = next
 		return *a.status.Enrolled, nil
 	case "GET " + api.PathCommit: // everybody signs
+		if f.missed.Add(-1) >= 0 {
+			return api.Commit{Height: 7, Time: time.Now()}, nil
+		}
 		return api.Commit{Height: 7, Time: time.Now(), Signers: []string{signing.Address(born("validator", "consensus"))}}, nil
 	}
 	return nil, errors.New("no such path")
@@ -318,6 +324,23 @@ func TestRestart(t *testing.T) {
 	}
 	if m, _ := s.Head().Member("s1"); m.Restart != s.Head().Generation {
 		t.Errorf("%+v", m)
+	}
+}
+
+// A block that the validator missed is nothing to change; a validator that stays silent is.
+func TestMissedBlock(t *testing.T) {
+	s, f := newFarm(t)
+	s.Config.Practice.BlockTime = 40 * time.Millisecond
+	must(t, s.Open())
+	applies(t, s)
+	asked := int32(len(s.world.inventory.Hosts)) // at each look
+	f.missed.Store(asked)
+	if p, err := s.Plan(t.Context()); err != nil || !p.Empty() {
+		t.Errorf("after one missed block: %v, %v", p.Steps(), err)
+	}
+	f.missed.Store(1 << 30)
+	if p, err := s.Plan(t.Context()); err != nil || len(p.Steps()) != 1 {
+		t.Errorf("while it is silent: %v, %v", p.Steps(), err)
 	}
 }
 

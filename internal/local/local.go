@@ -52,19 +52,10 @@ func (p Provider) StartAgent(ctx context.Context, h deployment.Host) error {
 	defer cancel()
 	c := p.Client(h)
 	defer c.Close()
-	t := time.NewTicker(10 * time.Millisecond)
-	defer t.Stop()
-	for {
-		_, err := c.Rosters(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("start agent of %q: it does not answer (%w); see %s", h.Name, err, filepath.Join(h.Folder, "agent.log"))
-		case <-t.C:
-		}
+	if err := c.Await(ctx, 10*time.Millisecond); err != nil {
+		return fmt.Errorf("start agent of %q: it does not answer (%w); see %s", h.Name, err, filepath.Join(h.Folder, "agent.log"))
 	}
+	return nil
 }
 
 // StopAgent ends the host's agent and, with nobody left to look after it, the mesh process. The node goes on.

@@ -102,19 +102,10 @@ func answers(ctx context.Context, p patience) error {
 	defer cancel()
 	c := api.Dial("this machine", Folder)
 	defer c.Close()
-	t := time.NewTicker(50 * time.Millisecond)
-	defer t.Stop()
-	for {
-		_, err := c.Rosters(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the agent does not answer within %v (%w); see 'journalctl -u %s' there", p, err, AgentUnit)
-		case <-t.C:
-		}
+	if err := c.Await(ctx, 50*time.Millisecond); err != nil {
+		return fmt.Errorf("the agent does not answer within %v (%w); see 'journalctl -u %s' there", p, err, AgentUnit)
 	}
+	return nil
 }
 
 // arm makes systemd undo the change, with the former agent's own program, unless disarm comes first.

@@ -3,6 +3,8 @@ package mesh
 import (
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/pressenter/pressenter/internal/roster"
 )
 
@@ -16,20 +18,11 @@ const (
 // sent all there is each time.
 type giving struct {
 	heads []roster.Hash // of what was sent, with all their ancestors
-	again int           // how often that was sent again, less one each giveAgainEvery
-	at    instant       // when again was last lowered
+	again *rate.Limiter // of sending that again
 }
 
-// mayRepeat reports whether a peer may be given once more what it was given.
-func (g *giving) mayRepeat(now instant) bool {
-	if past := int((now - g.at) / giveAgainEvery); past > 0 {
-		g.again, g.at = max(0, g.again-past), g.at+instant(past)*giveAgainEvery
-	}
-	if g.again == giveAgain {
-		return false
-	}
-	g.again++
-	return true
+func newGiving() giving {
+	return giving{again: rate.NewLimiter(rate.Every(giveAgainEvery), giveAgain)}
 }
 
 // give returns what to send to a peer that says what it has, parents first, as much as fits in one exchange.
@@ -44,7 +37,7 @@ func (m *Mesh) give(p *peer, has []roster.Hash) []roster.Envelope {
 	if given != nil {
 		news := m.c.Rosters.Missing(append(given[:len(given):len(given)], has...)...)
 		m.mu.Lock()
-		if len(news) < len(lacks) && !p.fetch.given.mayRepeat(m.now()) {
+		if len(news) < len(lacks) && !p.fetch.given.again.Allow() {
 			lacks = news
 		}
 		m.mu.Unlock()

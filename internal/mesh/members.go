@@ -165,7 +165,7 @@ func (m *Mesh) replacePeers(wanted map[roster.Key]*roster.Member) {
 
 // newPeer adds a peer.
 func (m *Mesh) newPeer(member *roster.Member, now instant) *peer {
-	p := &peer{member: member, key: tunnel.Key(member.Mesh.Key), index: -1, asks: newLimiter()}
+	p := &peer{member: member, key: tunnel.Key(member.Mesh.Key), index: -1, asks: newLimiter(), fetch: fetching{given: newGiving()}}
 	p.addr = roster.MeshAddress(m.deployment, member.Identity)
 	p.path = newPath(m.active(member), access.Allowed(m.self.Role, member.Role, access.Control), now, m.rnd.Uint64)
 	m.peers[member.Identity] = p

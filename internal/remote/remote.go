@@ -205,19 +205,10 @@ func (p *Provider) StartAgent(ctx context.Context, h deployment.Host) error {
 	defer cancel()
 	c := p.Client(h)
 	defer c.Close()
-	t := time.NewTicker(50 * time.Millisecond)
-	defer t.Stop()
-	for {
-		_, err := c.Rosters(ctx)
-		if err == nil {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("start agent of %q: it does not answer (%w); see 'journalctl -u %s' there", h.Name, err, machine.AgentUnit)
-		case <-t.C:
-		}
+	if err := c.Await(ctx, 50*time.Millisecond); err != nil {
+		return fmt.Errorf("start agent of %q: it does not answer (%w); see 'journalctl -u %s' there", h.Name, err, machine.AgentUnit)
 	}
+	return nil
 }
 
 // RestartAgent replaces the host's agent by one of this program. Nothing else of the host is touched.
