@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -66,6 +67,8 @@ type Session struct {
 	Provider Provider
 	// PublicOf is where an SSH destination of the config leads.
 	PublicOf func(address string) (string, error)
+	// SeenFrom is the address that a machine sees us come from, if not nil.
+	SeenFrom func(ctx context.Context, h deployment.Host) (netip.Addr, error)
 	Cloud    Cloud
 	Who      string // for locks and intents: user@host (pid)
 	// Build is what the agents that Provider starts say of themselves; empty: agents of any build are left alone.

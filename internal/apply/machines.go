@@ -56,6 +56,7 @@ func (s *Session) observeMachines(ctx context.Context) error {
 		return err
 	}
 	s.have.Machines = p.Changes
+	s.have.OperatorAt = s.operatorAt(ctx)
 	return nil
 }
 

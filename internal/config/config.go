@@ -35,6 +35,7 @@ type Deployment struct {
 	Devices    []Device
 	Upgrades   Upgrades
 	Practice   PracticeNetwork
+	Admin      Admin
 }
 
 // Chain is the network to validate: the built-in practice network, or a private one run by another daemon.

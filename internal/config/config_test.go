@@ -248,6 +248,10 @@ func deployments() *rapid.Generator[Deployment] {
 		bought := !brought && rapid.Bool().Draw(t, "bought")
 		if bought {
 			d.Provider, d.Validator.Region = "hetzner", "fsn1"
+			d.Admin.CIDRs = rapid.SliceOfDistinct(rapid.SampledFrom([]string{"192.0.2.7/32", "0.0.0.0/0", "2001:db8::/64", "::/0"}), rapid.ID).Draw(t, "admin")
+			if len(d.Admin.CIDRs) == 0 {
+				d.Admin.CIDRs = nil
+			}
 		}
 		if brought {
 			d.Provider, d.Validator.Address = ProviderSSH, "root@validator.example.org:2222"

@@ -41,6 +41,7 @@ var deploymentKeys = []key[Deployment]{
 		func(d *Deployment) *Upgrades { return &d.Upgrades }),
 	field("practice", "The rest of a practice network.", block(Practice("").Practice, practiceKeys),
 		func(d *Deployment) *PracticeNetwork { return &d.Practice }),
+	field("admin", "From where bought machines are administered.", block(Admin{}, adminKeys), func(d *Deployment) *Admin { return &d.Admin }),
 	later[Deployment]("signer", "the validator signs with its own key"),
 	later[Deployment]("notify", "see 'pressenter status'"),
 	later[Deployment]("sidecars", "each host runs its node only"),

@@ -89,6 +89,7 @@ func (n node) at1(key string) node {
 // machines reports what does not fit between the provider of a host and what else is said of it.
 func (w *walk) machines(d Deployment, root node) {
 	first := map[string]string{}
+	w.admin(d, root)
 	for _, h := range d.hosts(root) {
 		if h.invited {
 			w.misplaced(h, "an invited host enrols itself", "address", "public", "region", "size")

@@ -37,6 +37,7 @@ func Render(d Deployment) ([]byte, error) {
 		fmt.Fprintf(&b, "\n# Who agrees to an upgrade of the chain.\nupgrades: {policy: %s}\n", scalar(d.Upgrades.Policy))
 	}
 	renderPractice(&b, d.Practice, defaults.Practice)
+	renderAdmin(&b, d.Admin)
 	w := &walk{}
 	if read := parse(w, b.Bytes()); len(w.problems) == 0 && !reflect.DeepEqual(read, d) { // text that is not UTF-8
 		w.report(position{}, "", "cannot be written as YAML", "")

@@ -70,6 +70,7 @@ func TestSchemaAgrees(t *testing.T) {
 		"practice-block-time-short", "practice-block-time-long", "practice-block-time-huge",
 		"sentry-invited-relay", "sentries-all-invited",
 		"provider-ssh", "validator-region", "validator-size", "ssh-address-twice", "ssh-mixed", "local-mixed", "local-address", "invited-address",
+		"admin-inside", "admin-useless",
 	}
 	compared := 0
 	names, inputs := refusals(t)

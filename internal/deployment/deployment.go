@@ -66,6 +66,8 @@ type Inventory struct {
 	Hosts  []Host   `json:"hosts"`
 	// Devices are stock WireGuard devices in the mesh. They are of the config alone.
 	Devices []Device `json:"-"`
+	// AdminCIDRs are from where the clouds' firewalls let SSH in; none: from everywhere. They are of the config alone.
+	AdminCIDRs []string `json:"-"`
 	// Invited are sentries on hosts that enrol themselves with a code. Where they are only the roster knows.
 	Invited []Invited `json:"-"`
 }

@@ -18,7 +18,7 @@ import (
 // there and not wanted any more are added by whoever knows them.
 func Machines(i deployment.Inventory, sshKeys []string) tofu.Spec {
 	s := tofu.Spec{
-		Deployment: i.Deployment, ID: i.MachinesID, SSHKeys: sshKeys, AdminCIDRs: []string{"0.0.0.0/0", "::/0"},
+		Deployment: i.Deployment, ID: i.MachinesID, SSHKeys: sshKeys, AdminCIDRs: admins(i),
 		Hosts: map[string]tofu.Host{},
 	}
 	for _, h := range i.Hosts {

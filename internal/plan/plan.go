@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -29,6 +30,8 @@ type Observed struct {
 	Machines []provision.Change `json:"machines,omitempty"`
 	// Bought are the hosts whose machines are paid for now.
 	Bought []deployment.Host `json:"bought,omitempty"`
+	// OperatorAt is from where machines see us come, if the firewalls change and it can be known.
+	OperatorAt netip.Addr `json:"operator_at,omitzero"`
 	// Signing says that others held a signature of the validator in one of the newest commits.
 	Signing bool `json:"signing"`
 }
@@ -109,6 +112,7 @@ func Make(want Want, have Observed) (Plan, error) {
 		b.stage([]Step{ReturnMachines{On{Deployment: want.Own.Deployment}, b.returns}})
 	}
 	b.cost(have.Bought)
+	b.admins()
 	if want.Own.MeshDriver == roster.MeshVpnCloud {
 		b.note("%s", vpncloud.Discloses)
 	}

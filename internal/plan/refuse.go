@@ -36,6 +36,9 @@ func refuse(want Want, have Observed) error {
 	if err := machines(want, have.Machines, have.Bought); err != nil {
 		return err
 	}
+	if err := lockedOut(want, have); err != nil {
+		return err
+	}
 	if have.Own.Head == nil {
 		return nil
 	}

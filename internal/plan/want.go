@@ -173,7 +173,7 @@ func Resolve(c config.Deployment, f Facts) (Want, error) {
 	}
 	w := Want{
 		World: deployment.Inventory{Deployment: WorldName(c.Name), ChainID: id, Daemon: f.Daemon},
-		Own:   deployment.Inventory{Deployment: c.Name, ChainID: id, Daemon: f.Daemon, MeshDriver: c.Mesh.Driver, MachinesID: f.Own.MachinesID},
+		Own:   deployment.Inventory{Deployment: c.Name, ChainID: id, Daemon: f.Daemon, MeshDriver: c.Mesh.Driver, MachinesID: f.Own.MachinesID, AdminCIDRs: slices.Clone(c.Admin.CIDRs)},
 		Chain: roster.Chain{
 			ID: id, Daemon: chain.Daemon, Bech32Prefix: chain.Bech32Prefix, Denom: chain.Denom,
 			MinGasPrice: "0" + chain.Denom, BlockTime: c.Practice.BlockTime,

@@ -264,6 +264,9 @@ func TestPackages(t *testing.T) {
 func TestDoorsLeft(t *testing.T) {
 	k := newKeeper(t, lab.Options{Hosts: 1})
 	h := k.lab.Host("h1")
+	if at, err := k.SeenFrom(t.Context(), sentry(h)); err != nil || !k.lab.Network.Contains(at) {
+		t.Errorf("it sees us come from %v (%v), and not from within %v", at, err, k.lab.Network)
+	}
 	for _, test := range []struct{ name, before, after, code string }{
 		{
 			"no drop-ins are read", "sed -i s/^Include/#Include/ /etc/ssh/sshd_config", "sed -i s/^#Include/Include/ /etc/ssh/sshd_config", "ssh-no-include",

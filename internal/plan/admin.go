@@ -1,0 +1,51 @@
+package plan
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/provision"
+)
+
+// admins are from where SSH is let in at the clouds.
+func admins(i deployment.Inventory) []string {
+	if len(i.AdminCIDRs) == 0 {
+		return []string{"0.0.0.0/0", "::/0"}
+	}
+	return slices.Clone(i.AdminCIDRs)
+}
+
+// Admits says whether the changes decide anew who may log in to a machine.
+func Admits(changes []provision.Change) bool {
+	return slices.ContainsFunc(changes, func(c provision.Change) bool {
+		return c.Kind == provision.Firewall || c.Kind == provision.Server && c.Action != provision.Destroy
+	})
+}
+
+// lockedOut says that the clouds' firewalls would shut out who changes them: nobody could set up a machine, or mend it.
+func lockedOut(want Want, have Observed) error {
+	at := have.OperatorAt
+	if len(want.Own.AdminCIDRs) == 0 || !at.IsValid() || !Admits(have.Machines) {
+		return nil
+	}
+	for _, c := range want.Own.AdminCIDRs {
+		if network, err := netip.ParsePrefix(c); err == nil && network.Contains(at) {
+			return nil
+		}
+	}
+	return &Refusal{
+		Why:  fmt.Sprintf("you come from %s, which is in none of admin.cidrs (%s): the clouds' firewalls would let you in no more", at, strings.Join(want.Own.AdminCIDRs, ", ")),
+		Next: fmt.Sprintf("add %s to admin.cidrs, or the network that you come from; or run this from an address that is in them", netip.PrefixFrom(at, at.BitLen())),
+	}
+}
+
+// admins notes that nobody could check whether the operator is let in.
+func (b *builder) admins() {
+	if len(b.want.Own.AdminCIDRs) > 0 && !b.have.OperatorAt.IsValid() && Admits(b.have.Machines) {
+		b.note("SSH is let in from %s alone; from where you come is not known here, so make sure that it is among them",
+			strings.Join(b.want.Own.AdminCIDRs, ", "))
+	}
+}
