@@ -12,6 +12,7 @@ import (
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/genesis"
 	"github.com/pressenter/pressenter/internal/keyring"
+	"github.com/pressenter/pressenter/internal/node"
 	"github.com/pressenter/pressenter/internal/plan"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
@@ -377,7 +378,8 @@ func (s *Session) removeHost(ctx context.Context, side *sideState, h deployment.
 	return s.Provider.Destroy(ctx, h, filepath.Join(side.dir.Operator(), "removed", h.Name))
 }
 
-// awaitSigning waits until a commit read from another validator holds our non-nil precommit.
+// awaitSigning waits until a commit read from another validator holds our non-nil precommit, and is newer than all there
+// were when the wait began: older ones say nothing of what was just changed.
 func (s *Session) awaitSigning(ctx context.Context, side *sideState, h deployment.Host) error {
 	c := s.Provider.Client(h)
 	st, err := c.Status(ctx)
@@ -392,12 +394,13 @@ func (s *Session) awaitSigning(ctx context.Context, side *sideState, h deploymen
 	if len(st.Signing.PublicKey) > 0 {
 		address = signing.Address(st.Signing.PublicKey)
 	}
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	lookedBack := time.Duration(node.DoubleSignCheckHeight+2) * s.Config.Practice.BlockTime // after a restart
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout+lookedBack)
 	defer cancel()
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
-	for {
-		if commit, found := s.witness(ctx, address); found {
+	for before := s.newestCommit(ctx).Height; ; {
+		if commit, found := s.witness(ctx, address); found && commit.Height > before {
 			s.progress(Event{Word: fmt.Sprintf("block %d is signed by %s, as its peers see it", commit.Height, h.Name)})
 			return nil
 		}

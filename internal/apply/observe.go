@@ -214,6 +214,15 @@ const fresh = time.Minute
 // witness asks the world's validators for the newest LastCommit that any of them has, and says whether it holds a
 // precommit of address. A node that is behind, and a chain that stands still, bear no witness.
 func (s *Session) witness(ctx context.Context, address string) (api.Commit, bool) {
+	newest := s.newestCommit(ctx)
+	if time.Since(newest.Time) > fresh {
+		return api.Commit{}, false
+	}
+	return newest, slices.Contains(newest.Signers, address)
+}
+
+// newestCommit is the newest that any of the world's validators has; of height 0 where nobody has one.
+func (s *Session) newestCommit(ctx context.Context) api.Commit {
 	var newest api.Commit
 	for _, h := range s.world.inventory.Hosts {
 		c := s.Provider.Client(h)
@@ -223,10 +232,7 @@ func (s *Session) witness(ctx context.Context, address string) (api.Commit, bool
 			newest = commit
 		}
 	}
-	if time.Since(newest.Time) > fresh {
-		return api.Commit{}, false
-	}
-	return newest, slices.Contains(newest.Signers, address)
+	return newest
 }
 
 // takenPorts are the ports that hosts of ours have already, running or not.
