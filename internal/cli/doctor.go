@@ -53,7 +53,7 @@ func (d *doctorCmd) run(c *cobra.Command, names []string) error {
 	if err := d.print(c, checks); err != nil {
 		return err
 	}
-	proof := doctor.Proof{Hosts: facts.Hosts, Invited: facts.Invited, Provider: target.Provider, Quick: d.quick}
+	proof := doctor.Proof{Hosts: facts.Hosts, Invited: facts.Invited, Mesh: facts.Meshes(), Provider: target.Provider, Quick: d.quick}
 	validator, exists := proof.Validator()
 	if exists && (len(names) == 0 || slices.Contains(names, validator.Name)) {
 		var done func()
@@ -117,10 +117,13 @@ func (d *doctorCmd) target() (doctor.Target, []doctor.Check, error) {
 		return doctor.Target{}, nil, err
 	}
 	deployment, checks := d.config()
-	hosts, _ := hostsOf(deployment.Name, dir, exe)
+	hosts, servers := hostsOf(deployment.Name, dir, exe)
+	here := deployment.Practice.Validators
+	if !deployment.OnMachines() {
+		here += deployment.Validator.Count + len(deployment.Sentries)
+	}
 	return doctor.Target{
-		Dir: dir, Provider: hosts, Version: version(), Daemon: d.findDaemon(deployment, exe),
-		Expected: deployment.Practice.Validators + deployment.Validator.Count + len(deployment.Sentries),
+		Dir: dir, Provider: hosts, PublicOf: servers.PublicOf, Version: version(), Daemon: d.findDaemon(deployment, exe), Expected: here,
 		Practice: deployment.Chain.BuiltIn(), Wait: waitForBlock,
 	}, checks, nil
 }

@@ -2,6 +2,8 @@ package doctor
 
 import (
 	"io/fs"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
@@ -21,7 +23,7 @@ type Facts struct {
 	Sides    []Side
 	Hosts    []Host
 	Invited  []Invited
-	Expected int // hosts that the deployment has or is to have
+	Expected int // hosts on this computer that the deployment has or is to have
 }
 
 // Invited is a sentry that enrolled itself: nobody here can ask its agent.
@@ -119,6 +121,7 @@ type Side struct {
 	Generation uint64
 	Heads      []string
 	Fork       bool
+	Mesh       netip.Prefix // of its tunnels; zero: there are none
 	Keyring    Keyring
 	Modes      []Mode
 	Err        string // what is wrong with its files
@@ -149,10 +152,27 @@ type Host struct {
 	Exists   bool
 	Agent    bool // it answered; Status is then its own word, else what can be seen without it
 	Status   api.HostStatus
+	Met      []string // host:port: where the world meets its node, or would if that let it; none: not known
 	Ports    []Port
 	Modes    []Mode
 	Backup   Backup
 	Practice bool
+}
+
+// Meshes are the networks of tunnels, of which nobody may tell an address.
+func (f Facts) Meshes() []netip.Prefix {
+	var out []netip.Prefix
+	for _, s := range f.Sides {
+		if s.Mesh.IsValid() {
+			out = append(out, s.Mesh)
+		}
+	}
+	return out
+}
+
+// here are the hosts on this computer.
+func (f Facts) here() []Host {
+	return slices.DeleteFunc(slices.Clone(f.Hosts), func(h Host) bool { return h.OnMachine() })
 }
 
 // Port is one that a host's node listens on.

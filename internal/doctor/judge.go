@@ -111,7 +111,7 @@ func memory(f Facts) Check {
 		return computer.notChecked(CodeMemory, "free memory was not measured: "+f.Memory.Err, "")
 	}
 	down := f.Expected
-	for _, h := range f.Hosts {
+	for _, h := range f.here() {
 		if h.Status.Node.DaemonPID != 0 {
 			down--
 		}

@@ -137,7 +137,10 @@ func host(h Host, p Program) []Check {
 	for _, p := range h.Ports {
 		cs = append(cs, port(h, p))
 	}
-	cs = append(cs, openRPC(h), permissions(about, h.Modes))
+	cs = append(cs, openRPC(h))
+	if !h.OnMachine() { // there its agent keeps them right, and says so
+		cs = append(cs, permissions(about, h.Modes))
+	}
 	if h.Key() {
 		cs = append(cs, backup(h))
 	}
@@ -233,7 +236,11 @@ func openRPC(h Host) Check {
 		return about.notChecked(CodeRPC, "it has no RPC address", "")
 	}
 	if ip, err := netip.ParseAddr(name); name == "localhost" || err == nil && ip.IsLoopback() {
-		return about.ok(CodeRPC, "its RPC, which tells its peers, answers on this computer only", h.Listen.RPC)
+		where := "on this computer"
+		if h.OnMachine() {
+			where = "on its own server"
+		}
+		return about.ok(CodeRPC, "its RPC, which tells its peers, answers "+where+" only", h.Listen.RPC)
 	}
 	if h.Role == roster.RoleGenesisValidator {
 		return about.info(CodeRPC, "its RPC is open to others", h.Listen.RPC, "")

@@ -79,8 +79,12 @@ func hidingCheck(p Proven, j hiding.Check) Check {
 func limits(p Proven) []Check {
 	about := about{p.Evidence.Validator.Name}
 	limit := func(message, measured string) Check { return about.info(CodeHidingLimit, message, measured, "") }
+	isolation := limit("isolation of networks is not shown: all nodes share this computer, so ids and ports were compared, and no firewall was tested", "provider local")
+	if p.OnMachine {
+		isolation = limit("strangers knocked from this computer and at the port of its node only: what other places and ports would meet was not tried", strings.Join(p.Evidence.Validator.Addresses, ", "))
+	}
 	return []Check{
-		limit("isolation of networks is not shown: all nodes share this computer, so ids and ports were compared, and no firewall was tested", "provider local"),
+		isolation,
 		limit("a sentry's own operating system, and whoever rules it, sees the validator's connection: sentries hide it from the world, not from themselves", fmt.Sprintf("%d sentries", len(p.Evidence.Sentries))),
 		limit("address books were read from their files, which nodes write every two minutes and when they stop; what nodes tell strangers comes from their memory", ""),
 	}

@@ -35,8 +35,10 @@ type Target struct {
 	Provider Provider
 	Version  string // of this program
 	Daemon   string // path of the chain's program
-	Expected int    // hosts of a deployment that is not there yet
+	Expected int    // hosts on this computer, of a deployment that is not there yet
 	Practice bool   // nothing of value is in it
+	// PublicOf is where an SSH destination leads, a name or an address without port.
+	PublicOf func(address string) (string, error)
 	// Wait is how long to wait for a new block, to compare clocks by; 0: not at all.
 	Wait time.Duration
 }
@@ -50,7 +52,7 @@ func Look(ctx context.Context, t Target) Facts {
 	}
 	t.sides(ctx, &f)
 	if len(f.Hosts) > 0 {
-		f.Expected = len(f.Hosts)
+		f.Expected = len(f.here())
 	}
 	f.Chain = t.chainProgram(ctx, f)
 	f.Clock = t.clock(ctx, start, &f)

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -89,6 +91,9 @@ func (t Target) operator(d deployment.Dir, s *Side) *keyring.Keyring {
 	}
 	if state.Effective != nil {
 		s.Generation = state.Effective.Generation
+		if state.Effective.MeshDriver != "" {
+			s.Mesh = roster.MeshNetwork(store.ID())
+		}
 	}
 	s.Modes = t.modes(d, []string{
 		".", "operator", "operator/backups", "operator/rosters", "operator/" + keyring.ProtectedFile, "operator/" + keyring.UnprotectedFile,
@@ -121,7 +126,7 @@ func (t Target) hosts(ctx context.Context, d deployment.Dir, s Side, inv deploym
 	var g errgroup.Group
 	for i, dh := range inv.Hosts {
 		g.Go(func() error {
-			h := Host{Host: dh, World: s.World, Practice: s.Practice}
+			h := Host{Host: dh, World: s.World, Practice: s.Practice, Met: t.met(ctx, dh)}
 			there, err := t.Provider.Exists(ctx, dh)
 			h.Exists = there || err != nil // whoever cannot be asked is not gone
 			if h.Exists {
@@ -136,6 +141,36 @@ func (t Target) hosts(ctx context.Context, d deployment.Dir, s Side, inv deploym
 		if out[i].Key() {
 			out[i].Backup = backupOf(d, out[i], k)
 		}
+	}
+	return out
+}
+
+// met is where the world meets a host's node, or would. Of a server that has a name, that is each of its addresses: one that
+// is to be hidden must be at none of them.
+func (t Target) met(ctx context.Context, h deployment.Host) []string {
+	if !h.OnMachine() {
+		return []string{h.Listen.P2P}
+	}
+	name, err := h.Public, error(nil)
+	if name == "" && t.PublicOf != nil {
+		name, err = t.PublicOf(h.Address)
+	}
+	if name == "" || err != nil {
+		return nil
+	}
+	port := strconv.Itoa(node.Port(h.Listen.P2P))
+	if _, err := netip.ParseAddr(name); err == nil || h.Role != roster.RoleValidator {
+		return []string{net.JoinHostPort(name, port)}
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, ip := range ips {
+		out = append(out, net.JoinHostPort(ip.Unmap().String(), port))
 	}
 	return out
 }

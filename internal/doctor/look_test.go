@@ -3,16 +3,20 @@ package doctor
 import (
 	"crypto/ed25519"
 	"encoding/json"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/keyring"
+	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
 )
 
@@ -42,6 +46,30 @@ func TestPlace(t *testing.T) {
 	}
 	if len(entries) != 1 {
 		t.Errorf("looking left something behind: %v", entries)
+	}
+}
+
+// A server is met where its operator reaches it, or where the config says; never at an address of this computer.
+func TestMet(t *testing.T) {
+	where := Target{PublicOf: func(string) (string, error) { return "203.0.113.9", nil }}
+	unknown := Target{PublicOf: func(string) (string, error) { return "", errors.New("no such host") }}
+	listen := api.Listen{P2P: "127.0.0.1:26656"}
+	for name, c := range map[string]struct {
+		target Target
+		host   deployment.Host
+		want   []string
+	}{
+		"on this computer":     {where, deployment.Host{Listen: api.Listen{P2P: "127.0.0.1:20001"}}, []string{"127.0.0.1:20001"}},
+		"a validator's server": {where, deployment.Host{Provider: "ssh", Address: "v", Role: roster.RoleValidator, Listen: listen}, []string{"203.0.113.9:26656"}},
+		"a bought validator's": {unknown, deployment.Host{Provider: "hetzner", Public: "203.0.113.7", Role: roster.RoleValidator, Listen: listen}, []string{"203.0.113.7:26656"}},
+		"of a name":            {Target{}, deployment.Host{Provider: "ssh", Public: "localhost", Role: roster.RoleValidator, Listen: listen}, []string{"127.0.0.1:26656"}},
+		"a sentry of a name":   {where, deployment.Host{Provider: "ssh", Public: "s.example", Role: roster.RoleSentry, Listen: listen}, []string{"s.example:26656"}},
+		"nobody knows where":   {unknown, deployment.Host{Provider: "ssh", Address: "v", Role: roster.RoleValidator, Listen: listen}, nil},
+	} {
+		got := slices.DeleteFunc(c.target.met(t.Context(), c.host), func(a string) bool { return strings.HasPrefix(a, "[::1]") })
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -29,7 +30,8 @@ const (
 // Proof gathers what shows whether the validator is hidden, from a deployment that runs.
 type Proof struct {
 	Hosts    []Host
-	Invited  []Invited // sentries too; only strangers can ask them
+	Invited  []Invited      // sentries too; only strangers can ask them
+	Mesh     []netip.Prefix // of which no address may be told
 	Provider Provider
 	Quick    bool           // leaves out what takes long: asking nodes for addresses as strangers
 	Progress func(Progress) // about every second, and never twice at once; may be nil
@@ -53,6 +55,8 @@ type Proven struct {
 	Took     time.Duration
 	Step     Clock  // how the clock went on meanwhile: Start, End and Elapsed
 	Not      string // why nothing was gathered, "" if it was
+	// OnMachine says that the validator has a computer of its own.
+	OnMachine bool
 }
 
 // Validator is the host that is to be hidden.
@@ -85,7 +89,7 @@ func (p Proof) Run(ctx context.Context) (Proven, error) {
 	g.all(ctx)
 	end := time.Now()
 	return Proven{
-		Evidence: g.evidence(), Asked: g.answered(), Progress: g.progress(end), Quick: p.Quick, Took: end.Sub(start),
+		Evidence: g.evidence(), Asked: g.answered(), Progress: g.progress(end), Quick: p.Quick, Took: end.Sub(start), OnMachine: v.OnMachine(),
 		Step: Clock{Start: start.Round(0), End: end.Round(0), Elapsed: end.Sub(start)},
 	}, ctx.Err()
 }
@@ -213,10 +217,16 @@ func (g *gathering) strangers(ctx context.Context) {
 }
 
 func (g *gathering) knock(ctx context.Context, hold time.Duration) {
-	probe := p2p.Knock(ctx, g.validator.Listen.P2P, p2p.Stranger{}, hold)
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.knocks = append(g.knocks, probe)
+	var wg sync.WaitGroup
+	for _, at := range g.validator.Met {
+		wg.Go(func() {
+			probe := p2p.Knock(ctx, at, p2p.Stranger{}, hold)
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			g.knocks = append(g.knocks, probe)
+		})
+	}
+	wg.Wait()
 }
 
 // ask asks every node but the validator for addresses, each time as strangers that it has never met, and goes on until
@@ -330,6 +340,9 @@ func (g *gathering) evidence() hiding.Evidence {
 		Validator: nodeFor(g.validator), NetInfo: map[string][]comet.Peer{}, Books: map[string][]hiding.Entry{},
 		Knocks: g.knocks, Missing: g.missing, Crawl: p2p.Report{Skipped: g.skipped},
 	}
+	if !g.Quick { // nobody is asked what it tells
+		e.Mesh = g.Mesh
+	}
 	for _, h := range g.others() {
 		if h.Role == roster.RoleSentry {
 			e.Sentries = append(e.Sentries, nodeFor(h))
@@ -364,7 +377,7 @@ func (g *gathering) evidence() hiding.Evidence {
 }
 
 func nodeFor(h Host) hiding.Node {
-	n := hiding.Node{Name: h.Name, Addresses: []string{h.Listen.P2P}}
+	n := hiding.Node{Name: h.Name, Addresses: h.Met}
 	if h.Status.Enrolled != nil {
 		n.ID = h.Status.Enrolled.NodeID
 	}
@@ -376,8 +389,12 @@ func (i Invited) address() string { return i.NodeID + "@" + i.Endpoint }
 
 // address is a host's as it is dialed: with the id, so that nobody else's answer is taken for its.
 func address(h Host) string {
-	if n := nodeFor(h); n.ID != "" {
-		return n.ID + "@" + h.Listen.P2P
+	n, at := nodeFor(h), ""
+	if len(h.Met) > 0 {
+		at = h.Met[0]
 	}
-	return h.Listen.P2P
+	if n.ID != "" {
+		return n.ID + "@" + at
+	}
+	return at
 }

@@ -47,7 +47,7 @@ func (a agents) Exists(_ context.Context, h deployment.Host) (bool, error) {
 func (a agents) host(name string, world bool, role roster.Role) Host {
 	st := a[name].status
 	return Host{
-		Host: deployment.Host{Name: name, Role: role, Folder: a[name].folder, Listen: st.Listen}, World: world,
+		Host: deployment.Host{Name: name, Role: role, Folder: a[name].folder, Listen: st.Listen}, World: world, Met: []string{st.Listen.P2P},
 		Exists: true, Agent: true, Status: st,
 	}
 }

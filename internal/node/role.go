@@ -79,7 +79,8 @@ func Settings(r *roster.Roster, self roster.Member, local Local) (Files, error) 
 	default:
 		return Files{}, fmt.Errorf("render %q: role %q is not known", self.Name, self.Role)
 	}
-	comet := p.settings(local.P2P, loopback(local.P2P) && !local.Machine)
+	oneComputer := loopback(local.P2P) && !local.Machine
+	comet := p.settings(local.P2P, oneComputer, oneComputer || r.Chain.Practice())
 	comet = append(comet, rpc(local.RPC)...)
 	comet = append(comet, consensus(r.Chain, self.Role, local)...)
 	return Files{Comet: comet, App: app(r.Chain, self.Role)}, nil
@@ -159,7 +160,9 @@ func Dials(r *roster.Roster, self roster.Member, local Local) []Peer {
 		}
 	}
 	if self.Role == roster.RoleGenesisValidator {
-		out = append(out, shared(r, self)...)
+		for _, p := range r.Peers {
+			out = append(out, outside("sentry", p))
+		}
 	}
 	for _, m := range r.Members {
 		dial := false
@@ -172,24 +175,6 @@ func Dials(r *roster.Roster, self roster.Member, local Local) []Peer {
 		}
 		if dial {
 			out = append(out, Peer{Name: m.Name, NodeID: m.NodeID, Address: Address(r, self, m, local)})
-		}
-	}
-	return out
-}
-
-// shared are those of the roster's peers that a genesis validator dials: each peer is one validator's. All of them are at
-// one address, of which CometBFT takes one link only.
-func shared(r *roster.Roster, self roster.Member) []Peer {
-	var names []string
-	for _, m := range r.Members {
-		if m.Role == self.Role {
-			names = append(names, m.Name)
-		}
-	}
-	var out []Peer
-	for i, p := range r.Peers {
-		if names[i%len(names)] == self.Name {
-			out = append(out, outside("sentry", p))
 		}
 	}
 	return out
@@ -213,7 +198,9 @@ func PrivateIDs(r *roster.Roster, self roster.Member) []string {
 	return out
 }
 
-func (p p2p) settings(listen string, oneComputer bool) []Setting {
+// settings are those of package p2p. With oneComputer peers are at loopback; with oneAddress several of them share an
+// address, as all that a practice network has on its operator's computer: CometBFT takes one link from each unless told.
+func (p p2p) settings(listen string, oneComputer, oneAddress bool) []Setting {
 	var persistent []string
 	for range max(1, p.dials) {
 		for _, d := range p.persistent {
@@ -232,7 +219,7 @@ func (p p2p) settings(listen string, oneComputer bool) []Setting {
 		number("p2p.max_num_inbound_peers", p.inbound),
 		number("p2p.max_num_outbound_peers", p.outbound),
 		flag("p2p.addr_book_strict", !oneComputer),
-		flag("p2p.allow_duplicate_ip", oneComputer),
+		flag("p2p.allow_duplicate_ip", oneAddress),
 		// With libp2p on, private and unconditional ids mean nothing and the validator is not hidden.
 		flag("p2p.libp2p.enabled", false).optional(),
 	}

@@ -69,12 +69,6 @@ func (o ObservedDeployment) enrolled() map[string]api.Enrolled {
 	return out
 }
 
-// unborn says whether a wanted host has no node key yet.
-func (o ObservedDeployment) unborn(want deployment.Inventory) bool {
-	known := o.enrolled()
-	return slices.ContainsFunc(want.Hosts, func(h deployment.Host) bool { _, ok := known[h.Name]; return !ok })
-}
-
 // Plan is what apply will do: stages one after the other, the steps of a stage side by side.
 type Plan struct {
 	Stages [][]Step `json:"-"`
@@ -95,8 +89,8 @@ func Make(want Want, have Observed) (Plan, error) {
 	}
 	b := builder{want: want, have: have}
 	sides := []side{
-		{want.World, have.World, WorldPeers(want, have.Own.enrolled()), want.OnMachines() && have.Own.unborn(want.Own)},
-		{want.Own, have.Own, OwnPeers(want, have.World.enrolled()), false},
+		{want.World, have.World, WorldPeers(want, have.Own.enrolled())},
+		{want.Own, have.Own, OwnPeers(want, have.World.enrolled())},
 	}
 	for i := range sides {
 		b.clearAway(&sides[i])
@@ -127,8 +121,6 @@ type side struct {
 	want  deployment.Inventory
 	have  ObservedDeployment
 	peers []string
-	// unborn says that a peer's node id is not known yet.
-	unborn bool
 }
 
 type builder struct {
@@ -340,15 +332,10 @@ func (b *builder) restarts(s side, target *roster.Roster) {
 			continue // it does not run, so it will start with the right files
 		}
 		files, err := node.Settings(target, m, local(o, target, m))
-		same := files.Revision() == o.Status.Node.Revision
-		if err != nil || same && !s.reshared(m) {
+		if err != nil || files.Revision() == o.Status.Node.Revision {
 			continue
 		}
-		why := "its configuration changes"
-		if same {
-			why = "its configuration may change"
-		}
-		step := RestartNode{On{s.want.Deployment, m.Name}, string(m.Role), why}
+		step := RestartNode{On{s.want.Deployment, m.Name}, string(m.Role), "its configuration changes"}
 		if m.Role == roster.RoleValidator {
 			last = append(last, step)
 			continue
@@ -356,12 +343,6 @@ func (b *builder) restarts(s side, target *roster.Roster) {
 		b.stage([]Step{step})
 	}
 	b.stage(last)
-}
-
-// reshared says whether a member's dials are not known before all peers are: genesis validators share these among them by
-// node id ([node.Dials]).
-func (s side) reshared(m roster.Member) bool {
-	return s.unborn && m.Role == roster.RoleGenesisValidator
 }
 
 // local is what the host itself will render with.

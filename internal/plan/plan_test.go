@@ -204,8 +204,7 @@ func TestUpCrash(t *testing.T) {
 	}
 }
 
-// One apply is enough, whatever the node id is that a new server's sentry is born with: the practice network's other
-// validators share our sentries among them by node id.
+// One apply is enough, whatever the node id is that a new server's sentry is born with.
 func TestOneApplyIsEnoughOnServers(t *testing.T) {
 	const yaml = "apiVersion: pressenter/v1\nkind: Deployment\nname: hub\nchain: practice\nprovider: ssh\nvalidator: {address: 192.0.2.1}\n" +
 		"sentries:\n  - {name: s1, address: 192.0.2.2}\n  - {name: s2, address: 192.0.2.3}\n"

@@ -98,6 +98,9 @@ type Chain struct {
 	BlockTime     time.Duration `json:"block_time_ns,omitempty"`
 }
 
+// Practice says whether it is a practice network: nobody else's block time is ours to set.
+func (c Chain) Practice() bool { return c.BlockTime > 0 }
+
 // Binary is the digest of the chain's binary for one platform.
 type Binary struct {
 	Platform string `json:"platform"` // GOOS/GOARCH
