@@ -25,6 +25,7 @@ import (
 type Cloud struct {
 	Tool        string   // of OpenTofu or Terraform, a name or a path
 	Environment []string // names of further variables that it may see
+	Unasked     bool     // buy without asking the clouds first whether that can be
 }
 
 // unborn stands for what is made with the first machine, in plans before that.
@@ -38,7 +39,7 @@ func SSHKey(d deployment.Dir) string { return filepath.Join(d.Operator(), "ssh_k
 
 // observeMachines asks the clouds, by way of the tool, what would have to change.
 func (s *Session) observeMachines(ctx context.Context) error {
-	s.have.Machines, s.have.Bought = nil, nil
+	s.have.Machines, s.have.Bought, s.have.Checks = nil, nil, nil
 	if len(s.clouds()) == 0 {
 		return nil
 	}
@@ -57,7 +58,8 @@ func (s *Session) observeMachines(ctx context.Context) error {
 	}
 	s.have.Machines = p.Changes
 	s.have.OperatorAt = s.operatorAt(ctx)
-	return nil
+	s.have.Checks, err = s.preflight(ctx, w, p)
+	return err
 }
 
 // clouds are those in which machines are wanted or were bought.

@@ -49,7 +49,7 @@ func (d *doctorCmd) run(c *cobra.Command, names []string) error {
 	if err := knownHosts(facts.Hosts, names); err != nil {
 		return err
 	}
-	checks = aboutHosts(append(checks, doctor.Judge(facts)...), names)
+	checks = aboutHosts(slices.Concat(checks, doctor.Judge(facts), d.clouds(c.Context())), names)
 	if err := d.print(c, checks); err != nil {
 		return err
 	}

@@ -22,6 +22,8 @@ type global struct {
 	file   string
 	state  string
 	daemon string
+	// unasked: machines are bought without asking the clouds first.
+	unasked bool
 }
 
 // load reads the config.
@@ -78,7 +80,7 @@ func (g *global) sessionFor(c config.Deployment) (*apply.Session, error) {
 	hosts, servers := hostsOf(c.Name, dir, exe)
 	return &apply.Session{
 		Config: c, Dir: dir, Daemon: g.findDaemon(c, exe), Provider: hosts, PublicOf: servers.PublicOf, SeenFrom: servers.SeenFrom, Who: who(), Build: build(),
-		Cloud:      apply.Cloud{Tool: os.Getenv("PRESSENTER_TOFU"), Environment: strings.Fields(os.Getenv("PRESSENTER_TOFU_ENVIRONMENT"))},
+		Cloud:      apply.Cloud{Tool: os.Getenv("PRESSENTER_TOFU"), Environment: strings.Fields(os.Getenv("PRESSENTER_TOFU_ENVIRONMENT")), Unasked: g.unasked},
 		Passphrase: askPassphrase,
 	}, nil
 }

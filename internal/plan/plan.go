@@ -28,6 +28,8 @@ type Observed struct {
 	Prepared bool   `json:"prepared"`
 	// Machines is what has to change of the machines so that there are those that are wanted and no others.
 	Machines []provision.Change `json:"machines,omitempty"`
+	// Checks are what the clouds say of the machines that would be bought.
+	Checks []provision.Check `json:"checks,omitempty"`
 	// Bought are the hosts whose machines are paid for now.
 	Bought []deployment.Host `json:"bought,omitempty"`
 	// OperatorAt is from where machines see us come, if the firewalls change and it can be known.
@@ -107,6 +109,7 @@ func Make(want Want, have Observed) (Plan, error) {
 	}
 	b.cost(have.Bought)
 	b.admins()
+	b.preflight()
 	if want.Own.MeshDriver == roster.MeshVpnCloud {
 		b.note("%s", vpncloud.Discloses)
 	}

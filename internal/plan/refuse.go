@@ -39,6 +39,9 @@ func refuse(want Want, have Observed) error {
 	if err := lockedOut(want, have); err != nil {
 		return err
 	}
+	if err := unfit(have.Checks); err != nil {
+		return err
+	}
 	if have.Own.Head == nil {
 		return nil
 	}

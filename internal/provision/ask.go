@@ -140,6 +140,17 @@ func explain(text string) string {
 	return fmt.Sprintf("the state is locked by %s since %s, for %s", m[2], strings.TrimSpace(m[3]), what)
 }
 
+// refusesCredentials says whether a cloud did not take who asks.
+func refusesCredentials(text string) bool {
+	low := strings.ToLower(text)
+	for _, sign := range []string{"unauthori", "invalid token", "invalid api", "401", "403", "forbidden", "authentication failed", "token must be", "not authenticate"} {
+		if strings.Contains(low, sign) {
+			return true
+		}
+	}
+	return false
+}
+
 // advice knows what to do about some of what tools and clouds say.
 func advice(text string) string {
 	low := strings.ToLower(text)
@@ -155,13 +166,14 @@ func advice(text string) string {
 		{"limit_exceeded", "the account's limit is reached: ask the cloud for a higher one, or free something"},
 		{"rate limit", "the cloud answers too many requests no more: wait some minutes, then apply again"},
 		{"rate_limit", "the cloud answers too many requests no more: wait some minutes, then apply again"},
-		{"unauthorized", "the credentials are not accepted: check the cloud's variables in the environment"},
-		{"invalid token", "the credentials are not accepted: check the cloud's variables in the environment"},
 		{"no space left on device", "the disk is full: free some space, then apply again"},
 	} {
 		if strings.Contains(low, a.sign) {
 			return a.next
 		}
+	}
+	if refusesCredentials(text) {
+		return "the credentials are not accepted: check the cloud's variables in the environment; docs/clouds.md names them"
 	}
 	return "what was done stays and is known; run 'pressenter apply' to go on"
 }

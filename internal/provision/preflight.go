@@ -14,7 +14,7 @@ import (
 type Check struct {
 	Cloud string `json:"cloud"`
 	Host  string `json:"host,omitempty"` // empty for what all have in common
-	What  string `json:"what"`           // account, quota, region, size, image, name; or words for what is unchecked
+	What  string `json:"what"`           // account, quota, region, size, image, name; or words for what is unchecked or refused
 	Name  string `json:"name,omitempty"` // the cloud's own
 	OK    bool   `json:"ok"`
 	// Unchecked: this cloud's provider cannot be asked, so nobody looked.
@@ -66,7 +66,7 @@ func (w *Workspace) preflight(ctx context.Context, cloud string, spec tofu.Spec)
 		var refused *Failure
 		switch {
 		case errors.As(err, &refused) && refused.Command == "apply":
-			out = append(out, Check{Cloud: cloud, What: "account", Why: refused.Words[0]})
+			out = append(out, Check{Cloud: cloud, What: whatFailed(refused), Why: refused.Words[0]})
 		case err != nil:
 			return nil, err
 		}
@@ -79,4 +79,12 @@ func (w *Workspace) preflight(ctx context.Context, cloud string, spec tofu.Spec)
 		out = append(out, Check{Cloud: cloud, What: what, Unchecked: true})
 	}
 	return out, nil
+}
+
+// whatFailed is what a cloud refused: some answer a size that they do not have with an error.
+func whatFailed(f *Failure) string {
+	if refusesCredentials(f.text) {
+		return "account"
+	}
+	return "the question for regions, sizes and images"
 }
