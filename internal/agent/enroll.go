@@ -16,6 +16,7 @@ import (
 	"github.com/pressenter/pressenter/internal/comet"
 	"github.com/pressenter/pressenter/internal/daemon"
 	"github.com/pressenter/pressenter/internal/keyring"
+	"github.com/pressenter/pressenter/internal/machine"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
 )
@@ -105,6 +106,9 @@ func (f Folder) initHome(ctx context.Context, binary string, r api.EnrollRequest
 	if err == nil {
 		var made signing.Place
 		if err := readJSON(f.made(), &made); err != nil || made != place {
+			if machine.Is(string(f)) && machine.IsMount(f.Home()) {
+				return f.takeOver(ctx, binary, r)
+			}
 			return fmt.Errorf("home %q was not made here, and a key in it may be signing elsewhere: remove it, and bring the key with 'pressenter key restore'", f.Home())
 		}
 		return nil
@@ -112,16 +116,8 @@ func (f Folder) initHome(ctx context.Context, binary string, r api.EnrollRequest
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	making := filepath.Join(f.node(), "home.new")
-	if err := f.asNode(func() error { return os.RemoveAll(making) }); err != nil {
-		return err
-	}
-	user, err := f.owner(f.node())
+	making, err := f.makeHome(ctx, binary, r)
 	if err != nil {
-		return err
-	}
-	init := daemon.Command{Binary: binary, Home: making, User: user.Credential()}
-	if _, err := init.Run(ctx, "init", r.Moniker, "--chain-id", r.ChainID); err != nil {
 		return err
 	}
 	if place, err = f.placeOf(filepath.Join(making, "data")); err != nil {
@@ -131,6 +127,22 @@ func (f Folder) initHome(ctx context.Context, binary string, r api.EnrollRequest
 		return err
 	}
 	return f.asNode(func() error { return f.moveIn(making) })
+}
+
+// makeHome lets the daemon make a home beside what will be moved into place: a volume has the home, and nothing is moved
+// from one file system to another.
+func (f Folder) makeHome(ctx context.Context, binary string, r api.EnrollRequest) (making string, err error) {
+	making = filepath.Join(f.Home(), "home.new")
+	if err := f.asNode(func() error { return os.RemoveAll(making) }); err != nil {
+		return "", err
+	}
+	user, err := f.owner(f.node())
+	if err != nil {
+		return "", err
+	}
+	init := daemon.Command{Binary: binary, Home: making, User: user.Credential()}
+	_, err = init.Run(ctx, "init", r.Moniker, "--chain-id", r.ChainID)
+	return making, err
 }
 
 // placeOf is where a part of the node's folder is.

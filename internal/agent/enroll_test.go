@@ -105,7 +105,7 @@ func TestEnroll(t *testing.T) {
 	if !b.PubKey.Equal(st.PublicKey) {
 		t.Error("the backup is of another key")
 	}
-	for _, gone := range []string{"home/config/genesis.json", "home/config/priv_validator_key.json", "home.new"} {
+	for _, gone := range []string{"home/config/genesis.json", "home/config/priv_validator_key.json", "home/home.new"} {
 		if _, err := os.Stat(k.Folder.path(gone)); !errors.Is(err, os.ErrNotExist) {
 			t.Errorf("%s: %v", gone, err)
 		}
@@ -159,8 +159,8 @@ func TestEnrollCrash(t *testing.T) {
 			must(t, os.Remove(f.backup()))
 		},
 		"home half made": func(t *testing.T, f Folder) {
-			must(t, os.MkdirAll(f.path("home.new"), 0o700))
-			must(t, os.Rename(filepath.Join(f.Home(), "data"), f.path("home.new", "data")))
+			must(t, os.MkdirAll(filepath.Join(f.Home(), "home.new"), 0o700))
+			must(t, os.Rename(filepath.Join(f.Home(), "data"), filepath.Join(f.Home(), "home.new", "data")))
 			must(t, os.RemoveAll(f.Signing().Dir))
 			must(t, os.Remove(f.backup()))
 		},

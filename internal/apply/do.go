@@ -41,7 +41,9 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 	case plan.ReturnMachines:
 		return s.returnMachines(ctx, st.Changes)
 	case plan.StartAgent:
-		return s.Provider.StartAgent(ctx, h)
+		return s.setUp(ctx, side, want, h)
+	case plan.GrowVolume:
+		return s.setUp(ctx, side, want, h)
 	case plan.RestartAgent:
 		return s.restartAgent(ctx, h)
 	case plan.Enroll, plan.KeepBackup: // asked again, a host answers the same

@@ -261,7 +261,7 @@ func (s *Session) takeMachines(ctx context.Context, w *provision.Workspace) erro
 			errs = append(errs, fmt.Errorf("the machine of %q has no IPv4 address", h.Name))
 			continue
 		}
-		h.Address, h.Public = m.SSHUser+"@"+m.PublicIPv4, m.PublicIPv4
+		h.Address, h.Public, h.VolumeDevice = m.SSHUser+"@"+m.PublicIPv4, m.PublicIPv4, m.VolumeDevice
 		s.want.Own.Put(h)
 		s.own.inventory.Put(h)
 	}

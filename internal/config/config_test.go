@@ -264,8 +264,10 @@ func deployments() *rapid.Generator[Deployment] {
 				sentry.Provider = rapid.SampledFrom([]string{"", "vultr", "openstack"}).Draw(t, "cloud")
 				sentry.Region = rapid.SampledFrom([]string{"", "nbg1", "GRA11/Ext-Net"}).Draw(t, "region")
 				sentry.Size = rapid.SampledFrom([]string{"", "cx22", "vc2-2c-4gb"}).Draw(t, "size")
+				sentry.VolumeGB = rapid.SampledFrom([]int{0, 10, 10_000}).Draw(t, "volume")
 			} else if brought {
 				sentry.Address = fmt.Sprintf("admin@[2001:db8::%x]", len(d.Sentries))
+				sentry.VolumeDevice = rapid.SampledFrom([]string{"", "/dev/disk/by-id/wwn-0x5000c500a1b2c3d4", "/dev/mapper/vg0-chain"}).Draw(t, "device")
 				sentry.Public = rapid.SampledFrom([]string{"", "192.0.2.7", "a.example.org", "2001:db8::1"}).Draw(t, "public")
 			}
 			for _, id := range rapid.SliceOfNDistinct(rapid.StringMatching(`[0-9a-f]{40}`), 0, 3, rapid.ID).Draw(t, "peers") {

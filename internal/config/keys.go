@@ -77,6 +77,8 @@ var validatorKeys = []key[Validator]{
 	addressKey(func(v *Validator) *string { return &v.Address }),
 	regionKey(func(v *Validator) *string { return &v.Region }),
 	sizeKey(func(v *Validator) *string { return &v.Size }),
+	volumeKey(func(v *Validator) *int { return &v.VolumeGB }),
+	deviceKey(func(v *Validator) *string { return &v.VolumeDevice }),
 	later[Validator]("sidecars", "each host runs its node only"),
 }
 
@@ -96,6 +98,8 @@ var sentryKeys = []key[Sentry]{
 		func(s *Sentry) *[]string { return &s.PrivatePeers }),
 	regionKey(func(s *Sentry) *string { return &s.Region }),
 	sizeKey(func(s *Sentry) *string { return &s.Size }),
+	volumeKey(func(s *Sentry) *int { return &s.VolumeGB }),
+	deviceKey(func(s *Sentry) *string { return &s.VolumeDevice }),
 	later[Sentry]("sidecars", "each host runs its node only"),
 }
 

@@ -16,6 +16,10 @@ type Machine struct {
 	Address string
 	// Region and Size are of a bought host, in the cloud's own names; empty: what is usual there.
 	Region, Size string
+	// VolumeGB is the size of a bought host's volume for the chain's data, and VolumeDevice the device of a brought one's, a
+	// path below /dev. Without a volume the data is on the system's disk.
+	VolumeGB     int
+	VolumeDevice string
 	// Public is where the world reaches a brought sentry, a name or an address without port, if not at the host of Address.
 	Public string
 }
@@ -92,12 +96,12 @@ func (w *walk) machines(d Deployment, root node) {
 	w.admin(d, root)
 	for _, h := range d.hosts(root) {
 		if h.invited {
-			w.misplaced(h, "an invited host enrols itself", "address", "public", "region", "size")
+			w.misplaced(h, "an invited host enrols itself", "address", "public", "region", "size", "volume_gb", "volume_device")
 			continue
 		}
 		switch d.ProviderOf(h.Machine) {
 		case ProviderLocal:
-			w.misplaced(h, "the hosts of provider local are on this computer", "address", "public", "region", "size")
+			w.misplaced(h, "the hosts of provider local are on this computer", "address", "public", "region", "size", "volume_gb", "volume_device")
 			if d.OnMachines() && d.Provider != "" {
 				w.report(h.at.at1("provider").at, join(h.path, "provider"), "hosts on this computer and servers cannot be mixed: servers cannot reach this computer",
 					"remove it, or use provider: local for all of them")
@@ -110,9 +114,11 @@ func (w *walk) machines(d Deployment, root node) {
 			}
 			first[h.Address] = h.path
 			w.misplaced(h, "a host that is there already has its region and size", "region", "size")
+			w.misplaced(h, "a host that is there already has the disks that it has: volume_device says which one is for the chain's data", "volume_gb")
 			w.mixed(d, h)
 		default:
 			w.misplaced(h, "a host that is bought gets its address from the cloud", "address", "public")
+			w.misplaced(h, "a host that is bought gets its volume from the cloud: volume_gb says how large", "volume_device")
 			w.mixed(d, h)
 		}
 	}
@@ -134,6 +140,26 @@ func regionKey[T any](at func(*T) *string) key[T] {
 func sizeKey[T any](at func(*T) *string) key[T] {
 	return field("size", "What a bought host is, in the cloud's own name; a small one for its role where nothing is said.", cloudsName(), at)
 }
+
+// volumeKey and deviceKey are the keys of a host whose chain's data has a disk of its own.
+func volumeKey[T any](at func(*T) *int) key[T] {
+	return field("volume_gb", "Size in GB of a volume for the chain's data, of a bought host; without one the data is on the machine's own disk. It can grow and not shrink.",
+		whole(leastVolume, mostVolume, func(got string) (string, string) {
+			return fmt.Sprintf("%s is not between %d and %d: what every cloud has", got, leastVolume, mostVolume), ""
+		}), at)
+}
+
+func deviceKey[T any](at func(*T) *string) key[T] {
+	return field("volume_device", "Block device for the chain's data, of a host that is there already: a path below /dev that outlives a reboot. It has to be empty.",
+		pattern(`^/dev/(disk/by-(id|path|partuuid|partlabel)|mapper)/[A-Za-z0-9][A-Za-z0-9._:+@-]*$`, 255,
+			"a path that stays the same after a reboot, in /dev/disk/by-id, another folder of /dev/disk, or /dev/mapper"), at)
+}
+
+// leastVolume and mostVolume are what every cloud has.
+const (
+	leastVolume = 10
+	mostVolume  = 10_000
+)
 
 func cloudsName() rule[string] {
 	return pattern(`^[A-Za-z0-9]([A-Za-z0-9 ._/-]*[A-Za-z0-9])?$`, 100, "a name as the cloud writes it")

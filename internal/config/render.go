@@ -86,10 +86,13 @@ func renderSentries(b *bytes.Buffer, sentries []Sentry) {
 }
 
 func renderMachine(b *bytes.Buffer, indent string, m Machine) {
-	for _, line := range []struct{ key, value string }{{"provider", m.Provider}, {"address", m.Address}, {"public", m.Public}, {"region", m.Region}, {"size", m.Size}} {
+	for _, line := range []struct{ key, value string }{{"provider", m.Provider}, {"address", m.Address}, {"public", m.Public}, {"region", m.Region}, {"size", m.Size}, {"volume_device", m.VolumeDevice}} {
 		if line.value != "" {
 			fmt.Fprintf(b, "%s%s: %s\n", indent, line.key, scalar(line.value))
 		}
+	}
+	if m.VolumeGB != 0 {
+		fmt.Fprintf(b, "%svolume_gb: %d\n", indent, m.VolumeGB)
 	}
 }
 

@@ -71,6 +71,7 @@ func TestSchemaAgrees(t *testing.T) {
 		"sentry-invited-relay", "sentries-all-invited",
 		"provider-ssh", "validator-region", "validator-size", "ssh-address-twice", "ssh-mixed", "local-mixed", "local-address", "invited-address",
 		"admin-inside", "admin-useless",
+		"volume-local", "volume-brought", "device-bought", "volume-invited",
 	}
 	compared := 0
 	names, inputs := refusals(t)

@@ -110,6 +110,12 @@ type Host struct {
 	// Region and Size are what a bought machine is, in its cloud's own names.
 	Region string `json:"region,omitempty"`
 	Size   string `json:"size,omitempty"`
+	// VolumeGB is the size of the volume for the chain's data of a bought machine, and VolumeDevice where a machine finds its
+	// volume, a path below /dev that may hold *. Both empty: the data is on the machine's own disk.
+	VolumeGB     int    `json:"volume_gb,omitempty"`
+	VolumeDevice string `json:"volume_device,omitempty"`
+	// VolumeSet is the size of the volume when the machine was last set up with it.
+	VolumeSet int `json:"volume_set,omitempty"`
 	// PrivatePeers are other operators' nodes, id@host:port, of a sentry.
 	PrivatePeers []string `json:"private_peers,omitempty"`
 	// Removing marks a host that has left the roster and is not yet destroyed.

@@ -10,19 +10,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// A volume holds what the node's user writes: the chain's data. It is mounted over that user's folder, by what it is and
-// not by where it is attached, and a server that takes another's place finds the data there. What signs is to have a
-// small area of its own, /var/lib/pressenter/signer on the system's disk, which no chain can fill and which no volume
-// that is cloned or put back takes along.
+// A volume holds the chain's data: the home of the daemon. It is mounted there by what it is and not by where it is
+// attached, and a server that takes another's place finds the data on it. What signs, key and sign state, stays beside it
+// on the system's disk: no chain that fills its volume can keep the sign state from being written, and no volume that is
+// cloned or put back takes a key or an older sign state along. So do the logs.
 const (
 	volumeLabel = "pressenter"
-	volumeAt    = Folder + "/node"
-	volumeUnit  = "var-lib-pressenter-node.mount"
+	volumeAt    = Folder + "/node/home"
+	volumeUnit  = "var-lib-pressenter-node-home.mount"
 )
 
 func volumeUnitText(uuid string) string {
@@ -40,15 +41,33 @@ WantedBy=local-fs.target
 `
 }
 
-// keepVolume mounts the volume, and formats it only if it never held anything.
-func keepVolume(ctx context.Context, pattern string, r *Report) error {
-	if pattern == "" {
+// keepVolume mounts the volume, formats it only if it never held anything, and lets its file system have all of it.
+func keepVolume(ctx context.Context, spec Spec, r *Report) error {
+	if spec.Volume == "" {
 		return nil
 	}
-	device, err := findVolume(pattern)
+	device, err := findVolume(spec.Volume)
 	if err != nil {
 		return err
 	}
+	if err := large(device, spec.VolumeGB); err != nil {
+		return err
+	}
+	if err := mountVolume(ctx, device, r); err != nil {
+		return err
+	}
+	if err := growVolume(ctx, device, volumeAt, r); err != nil {
+		return err
+	}
+	was, err := folder{volumeAt, NodeUser, 0o700}.settle()
+	if err == nil && was != "" {
+		r.note("folder %s %s", volumeAt, was)
+	}
+	return err
+}
+
+// mountVolume mounts the volume at its place, and sees to it that every boot does.
+func mountVolume(ctx context.Context, device string, r *Report) error {
 	v, err := probe(ctx, device)
 	if err != nil {
 		return err
@@ -56,7 +75,7 @@ func keepVolume(ctx context.Context, pattern string, r *Report) error {
 	if err := v.refuse(device); err != nil {
 		return err
 	}
-	mounted := isMount(volumeAt)
+	mounted := IsMount(volumeAt)
 	if !mounted {
 		if err := emptyFolder(volumeAt); err != nil {
 			return err
@@ -87,8 +106,48 @@ func keepVolume(ctx context.Context, pattern string, r *Report) error {
 	if _, err := output(ctx, "systemctl", "enable", "--now", "--quiet", volumeUnit); err != nil {
 		return fmt.Errorf("mount volume %s: %w", device, err)
 	}
-	if !isMount(volumeAt) {
+	if !IsMount(volumeAt) {
 		return fmt.Errorf("mount volume %s: %s is not a mount point after all; see 'systemctl status %s'", device, volumeAt, volumeUnit)
+	}
+	return nil
+}
+
+// large says whether the device is as large as it was bought, or grown. A server may see only later that it grew.
+func large(device string, gb int) error {
+	if gb == 0 {
+		return nil
+	}
+	sys := filepath.Join("/sys/class/block", filepath.Base(device))
+	_ = os.WriteFile(filepath.Join(sys, "device", "rescan"), []byte("1"), 0) // a disk of SCSI looks again; others know already
+	b, err := os.ReadFile(filepath.Join(sys, "size"))
+	if err != nil {
+		return fmt.Errorf("look how large volume %s is: %w", device, err)
+	}
+	sectors, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	if err != nil {
+		return fmt.Errorf("look how large volume %s is: %w", device, err)
+	}
+	const sector, giga = 512, 1_000_000_000
+	if has := sectors * sector; has < int64(gb)*giga {
+		return fmt.Errorf("volume %s has %d GB here, and %d GB were bought: this server does not see yet that it grew; try again, or reboot the server", device, has/giga, gb)
+	}
+	return nil
+}
+
+// growVolume lets the mounted file system have all of its device.
+func growVolume(ctx context.Context, device, at string, r *Report) error {
+	var before, after unix.Statfs_t
+	if err := unix.Statfs(at, &before); err != nil {
+		return err
+	}
+	if _, err := output(ctx, "resize2fs", device); err != nil {
+		return fmt.Errorf("grow the file system of volume %s: %w", device, err)
+	}
+	if err := unix.Statfs(at, &after); err != nil {
+		return err
+	}
+	if after.Blocks > before.Blocks {
+		r.note("file system of volume %s grown", device)
 	}
 	return nil
 }
@@ -201,8 +260,8 @@ func format(ctx context.Context, device string) error {
 	return nil
 }
 
-// isMount says whether something is mounted at a folder.
-func isMount(path string) bool {
+// IsMount says whether something is mounted at a folder.
+func IsMount(path string) bool {
 	var here, above unix.Stat_t
 	return unix.Lstat(path, &here) == nil && unix.Lstat(filepath.Dir(path), &above) == nil && here.Dev != above.Dev
 }

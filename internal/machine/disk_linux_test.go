@@ -88,7 +88,7 @@ func TestMountOverFiles(t *testing.T) {
 	if err := emptyFolder(dir); err == nil {
 		t.Error("files would be hidden")
 	}
-	if isMount(dir) || !isMount("/proc") {
+	if IsMount(dir) || !IsMount("/proc") {
 		t.Error("what is a mount point is not known")
 	}
 }

@@ -44,6 +44,8 @@ type Spec struct {
 	Tunnel uint16   `json:"tunnel,omitempty"`
 	// Volume is the device of the data volume, a path below /dev that may hold *; empty: there is none.
 	Volume string `json:"volume,omitempty"`
+	// VolumeGB is how large it has to be; 0: that is not known.
+	VolumeGB int `json:"volume_gb,omitempty"`
 	// Patience is how long a new agent may take until it answers; 0 is a default.
 	Patience time.Duration `json:"patience,omitempty"`
 }
@@ -84,10 +86,10 @@ func Setup(ctx context.Context, spec Spec) (Report, error) {
 		if err := makeUsers(ctx, &r); err != nil {
 			return err
 		}
-		if err := keepVolume(ctx, spec.Volume, &r); err != nil {
+		if err := makeFolders(&r); err != nil {
 			return err
 		}
-		if err := makeFolders(&r); err != nil {
+		if err := keepVolume(ctx, spec, &r); err != nil {
 			return err
 		}
 		lock, err := process.WaitLock(ctx, lockFile)

@@ -97,7 +97,7 @@ SANDBOXSystemCallFilter=~mknod mknodat
 `
 	nodeUnit = `[Unit]
 Description=pressenter node: runs the chain's daemon
-RequiresMountsFor=` + Folder + `/node
+RequiresMountsFor=` + volumeAt + `
 After=network.target
 StartLimitIntervalSec=0
 

@@ -30,7 +30,7 @@ func Machines(i deployment.Inventory, sshKeys []string) tofu.Spec {
 }
 
 func bought(h deployment.Host) tofu.Host {
-	m := tofu.Host{Cloud: h.Provider, Role: string(h.Role), Region: h.Region, Size: h.Size}
+	m := tofu.Host{Cloud: h.Provider, Role: string(h.Role), Region: h.Region, Size: h.Size, VolumeGB: h.VolumeGB}
 	if c, ok := tofu.Lookup(h.Provider); ok && c.Spreads {
 		m.Group = "all"
 	}
@@ -53,7 +53,7 @@ func Cost(hosts []deployment.Host) price.Cost {
 		if !h.Bought() {
 			continue
 		}
-		m := price.Machine{Cloud: h.Provider, Size: h.Size, Region: h.Region}
+		m := price.Machine{Cloud: h.Provider, Size: h.Size, Region: h.Region, VolumeGB: h.VolumeGB}
 		if c, ok := tofu.Lookup(h.Provider); ok {
 			m.Addresses = c.Addresses(string(h.Role))
 		}

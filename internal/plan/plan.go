@@ -212,6 +212,7 @@ func (b *builder) setUp(sides []side) {
 	b.returns = returns
 	b.stage(create)
 	b.stage(start)
+	b.grow()
 	b.stage(enroll)
 	if b.have.Genesis == "" {
 		b.stage([]Step{MakeGenesis{world, len(b.validators())}})

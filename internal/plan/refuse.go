@@ -30,6 +30,9 @@ func refuse(want Want, have Observed) error {
 	if err := devices(want, have.Own.Head); err != nil {
 		return err
 	}
+	if err := volumes(want, have.Own); err != nil {
+		return err
+	}
 	if err := away(want, have.Own); err != nil {
 		return err
 	}

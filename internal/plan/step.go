@@ -74,6 +74,12 @@ type (
 		On
 		Runs string `json:"runs,omitempty"` // the build that it is of, if it tells
 	}
+	// GrowVolume grows the file system of a host's volume to the size that the volume has. The node goes on.
+	GrowVolume struct {
+		On
+		From int `json:"from_gb"`
+		To   int `json:"to_gb"`
+	}
 	// Enroll lets a host bear its keys and brings back their public halves.
 	Enroll struct {
 		On
@@ -151,6 +157,11 @@ func (s RestartAgent) String() string {
 		return fmt.Sprintf("restart agent of %s (other build)", s.Name)
 	}
 	return fmt.Sprintf("restart agent of %s (other build: %s)", s.Name, s.Runs)
+}
+
+// String implements Step.
+func (s GrowVolume) String() string {
+	return fmt.Sprintf("grow the volume of %s from %d to %d GB, with what is on it, while it is in use", s.Name, s.From, s.To)
 }
 
 // String implements Step.

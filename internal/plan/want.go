@@ -238,8 +238,12 @@ func (r *resolver) own(to *deployment.Inventory, c config.Deployment, name strin
 		Name: name, Role: role, Folder: deployment.MachineFolder, Provider: c.ProviderOf(m), Address: m.Address, Public: m.Public,
 		Listen: api.Listen{P2P: everywhere(portP2P), RPC: loopback(portRPC), Machine: true},
 	}
+	h.VolumeGB, h.VolumeDevice = m.VolumeGB, m.VolumeDevice
 	if was, known := r.Own.Host(name); known {
-		h.Made = was.Made
+		h.Made, h.VolumeSet = was.Made, was.VolumeSet
+		if h.Bought() {
+			h.VolumeDevice = was.VolumeDevice
+		}
 	}
 	if role == roster.RoleValidator {
 		h.Listen.P2P = loopback(portP2P) // it takes nobody in

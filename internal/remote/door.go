@@ -14,7 +14,7 @@ import (
 
 // spec is what a host's machine should be.
 func (p *Provider) spec(h deployment.Host, program string) machine.Spec {
-	s := machine.Spec{Program: program, Deployment: p.Deployment, Host: h.Name, Role: string(h.Role)}
+	s := machine.Spec{Program: program, Deployment: p.Deployment, Host: h.Name, Role: string(h.Role), Volume: h.VolumeDevice, VolumeGB: h.VolumeGB}
 	if h.Role != roster.RoleSentry {
 		return s
 	}

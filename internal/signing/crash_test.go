@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -48,20 +49,46 @@ func writeFile(t *testing.T, path string, b []byte) {
 }
 
 func TestTakeBornCrash(t *testing.T) {
+	takeBornCrashes(t, func(f Folder) string { return filepath.Join(f.Dir, "..", "init.json") })
+}
+
+// The same where the home is on a volume, and the key has to leave it.
+func TestTakeBornFromVolumeCrash(t *testing.T) {
+	volume, err := os.MkdirTemp("/dev/shm", "volume-")
+	if err != nil {
+		t.Skip(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(volume) })
+	var here, there syscall.Stat_t
+	if err := errors.Join(syscall.Stat(t.TempDir(), &here), syscall.Stat(volume, &there)); err != nil {
+		t.Fatal(err)
+	}
+	if here.Dev == there.Dev {
+		t.Skip("there is one file system only")
+	}
+	takeBornCrashes(t, func(Folder) string { return filepath.Join(volume, "init.json") })
+}
+
+func takeBornCrashes(t *testing.T, initKey func(Folder) string) {
+	t.Helper()
 	key := newKey(t)
 	eachCrash(t, func(t *testing.T, root string) Folder {
-		writeFile(t, filepath.Join(root, "init.json"), key.file)
-		return Folder{Dir: filepath.Join(root, "signing")}
+		f := Folder{Dir: filepath.Join(root, "signing")}
+		writeFile(t, initKey(f), key.file)
+		return f
 	}, func(f Folder) error {
-		return f.TakeBorn(filepath.Join(f.Dir, "..", "init.json"))
+		return f.TakeBorn(initKey(f))
 	}, func(t *testing.T, f Folder, at int, err error) {
 		if err != nil {
 			if s := mustLoad(t, f); s.State == Armed {
 				t.Errorf("crash %d: armed before it is whole", at)
 			}
 		}
-		if err := f.TakeBorn(filepath.Join(f.Dir, "..", "init.json")); err != nil {
+		if err := f.TakeBorn(initKey(f)); err != nil {
 			t.Fatalf("crash %d: resumed: %v", at, err)
+		}
+		if _, err := os.Lstat(initKey(f)); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("crash %d: the key is still where init made it: %v", at, err)
 		}
 		if s := mustLoad(t, f); s.State != Armed || !s.PublicKey.Equal(key.pub) {
 			t.Errorf("crash %d: resumed: %+v, want armed", at, s)

@@ -3,8 +3,10 @@ package signing
 import (
 	"crypto/ed25519"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/pressenter/pressenter/internal/atomicfile"
 )
@@ -46,10 +48,40 @@ func (f Folder) rename(from, to string) error {
 	if err := f.interrupt(); err != nil {
 		return err
 	}
-	if err := os.Rename(from, to); err != nil {
+	err := os.Rename(from, to)
+	if errors.Is(err, syscall.EXDEV) { // the home is on a volume of its own, and this folder is not
+		return f.carry(from, to)
+	}
+	if err != nil {
 		return err
 	}
 	return errors.Join(sync(filepath.Dir(to)), sync(filepath.Dir(from)))
+}
+
+// carry is rename between two file systems: for a moment there are both files.
+func (f Folder) carry(from, to string) error {
+	b, err := atomicfile.Read(from, maxFile)
+	if err != nil {
+		return err
+	}
+	defer clear(b)
+	if err := atomicfile.Write(to, b, 0o600); err != nil {
+		return err
+	}
+	if err := f.interrupt(); err != nil {
+		return err
+	}
+	return discard(from)
+}
+
+// discard removes a file, durably, if it is there.
+func discard(path string) error {
+	if err := os.Remove(path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return sync(filepath.Dir(path))
 }
 
 func (f Folder) interrupt() error {

@@ -153,6 +153,8 @@ func (f Folder) TakeBorn(initKey string) error {
 		err = fmt.Errorf("consensus key in %q: there is a key without a record; nothing was changed", f.Dir)
 	case err == nil && !pub.Equal(ed25519.PublicKey(rec.PublicKey)):
 		err = fmt.Errorf("consensus key in %q: it is another one than was being born; nothing was changed", f.Dir)
+	case err == nil: // a move between two file systems may have been cut short, with the key at both ends
+		err = discard(initKey)
 	}
 	if err != nil {
 		return err
