@@ -5,10 +5,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pressenter/pressenter/internal/apply"
+	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/status"
 )
@@ -90,10 +92,16 @@ func drawStatus(w io.Writer, s status.Status, st style) {
 		fmt.Fprintf(w, "missed %d of the last %d blocks (at least %s must be signed); last signed height %d\n", v.Missed, v.Window, v.MinSigned, v.LastSigned)
 	}
 	fmt.Fprintln(w)
-	rows := [][]string{{"HOST", "ROLE", "NODE", "HEIGHT", "PEERS", "RESTARTS", "ROSTER", "AGENT", "SUPERVISOR", "DAEMON", "MESH", "RPC"}}
+	rows := [][]string{{"HOST", "ROLE", "AT", "NODE", "HEIGHT", "PEERS", "RESTARTS", "ROSTER", "AGENT", "SUPERVISOR", "DAEMON", "MESH", "RPC"}}
 	for _, d := range s.Deployments {
 		for _, h := range d.Hosts {
 			rows = append(rows, hostRow(d, h))
+		}
+	}
+	const at = 2
+	if !slices.ContainsFunc(rows[1:], func(row []string) bool { return row[at] != "-" }) {
+		for i := range rows { // all on this computer
+			rows[i] = slices.Delete(rows[i], at, at+1)
 		}
 	}
 	table(w, rows)
@@ -113,8 +121,15 @@ func hostRow(d status.Deployment, h status.Host) []string {
 	case h.CatchingUp:
 		phase = "catching up"
 	}
+	at := "-"
+	switch {
+	case h.At != "" && h.Provider != config.ProviderSSH:
+		at = h.Provider + " " + h.At
+	case h.At != "":
+		at = h.At
+	}
 	return []string{
-		name, h.Role, phase, fmt.Sprint(h.Height), fmt.Sprint(len(h.Peers)), fmt.Sprint(h.Restarts), fmt.Sprint(h.Generation),
+		name, h.Role, at, phase, fmt.Sprint(h.Height), fmt.Sprint(len(h.Peers)), fmt.Sprint(h.Restarts), fmt.Sprint(h.Generation),
 		pid(h.AgentPID), pid(h.SupervisorPID), pid(h.DaemonPID), pid(h.MeshPID), h.RPC,
 	}
 }

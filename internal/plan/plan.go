@@ -108,6 +108,7 @@ func Make(want Want, have Observed) (Plan, error) {
 		b.stage([]Step{ReturnMachines{On{Deployment: want.Own.Deployment}, b.returns}})
 	}
 	b.cost(have.Bought)
+	b.setsUp()
 	b.admins()
 	b.preflight()
 	if want.Own.MeshDriver == roster.MeshVpnCloud {

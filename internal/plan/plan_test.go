@@ -217,6 +217,9 @@ func TestOneApplyIsEnoughOnServers(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, words(p, nil))
 			}
+			if change == yaml && !strings.Contains(strings.Join(p.Notes, "\n"), "set up as servers: s1 at 192.0.2.2, s2 at 192.0.2.3, validator at 192.0.2.1. ") {
+				t.Fatalf("nobody is told whose servers are taken: %q", p.Notes)
+			}
 			w := s.resolve()
 			if left, err := Make(w, s.observe(w)); err != nil || !left.Empty() {
 				t.Fatalf("%d: left after\n%sis\n%s", births, words(p, nil), words(left, err))

@@ -154,9 +154,9 @@ func (s StartAgent) String() string { return fmt.Sprintf("start the agent of %s"
 // String implements Step.
 func (s RestartAgent) String() string {
 	if s.Runs == "" {
-		return fmt.Sprintf("restart agent of %s (other build)", s.Name)
+		return fmt.Sprintf("restart the agent of %s: it is of another build", s.Name)
 	}
-	return fmt.Sprintf("restart agent of %s (other build: %s)", s.Name, s.Runs)
+	return fmt.Sprintf("restart the agent of %s: it is of another build (%s)", s.Name, s.Runs)
 }
 
 // String implements Step.

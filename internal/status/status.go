@@ -65,6 +65,8 @@ type Deployment struct {
 type Host struct {
 	Name         string    `json:"name"`
 	Role         string    `json:"role"`
+	At           string    `json:"at,omitempty"`       // where its operator logs in, if it is on a server
+	Provider     string    `json:"provider,omitempty"` // of the server
 	Phase        string    `json:"phase"`
 	Reason       string    `json:"reason,omitempty"`
 	Up           bool      `json:"up"` // its node answers
@@ -221,7 +223,7 @@ func roleOrder(role string) int {
 func hostOf(name string, o plan.ObservedHost, names map[string]string) Host {
 	st := o.Status
 	h := Host{
-		Name: name, Role: string(o.Host.Role), Phase: st.Node.Phase, Reason: st.Reason, Up: st.Node.Answers,
+		Name: name, Role: string(o.Host.Role), At: o.Host.Address, Provider: o.Host.Provider, Phase: st.Node.Phase, Reason: st.Reason, Up: st.Node.Answers,
 		Height: st.Node.Height, BlockTime: st.Node.BlockTime, CatchingUp: st.Node.CatchingUp, Peers: []string{},
 		P2P: o.Host.Listen.P2P, RPC: o.Host.Listen.RPC, Version: st.Node.Version,
 		AgentVersion: st.Agent.Version, AgentBuild: st.Agent.Build, AgentPID: st.Agent.PID, AgentRSS: st.Agent.RSSBytes, AgentCPU: st.Agent.CPUSecs,
