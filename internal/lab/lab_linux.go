@@ -1,6 +1,7 @@
 package lab
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -207,7 +208,11 @@ func (l *Lab) enter(name string) (*Host, error) {
 func (l *Lab) Hosts() []*Host {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return slices.Clone(l.hosts)
+	hosts := slices.Clone(l.hosts) // in the order in which they were ready
+	slices.SortFunc(hosts, func(a, b *Host) int {
+		return cmp.Or(cmp.Compare(len(a.Name), len(b.Name)), cmp.Compare(a.Name, b.Name)) // h2 before h10
+	})
+	return hosts
 }
 
 // Host returns a host by its name; nil if there is none.
