@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/plan"
 )
 
 // Codes of checks. Findings of hosts and questions of package hiding have codes of their own.
@@ -62,6 +65,20 @@ func Judge(f Facts) []Check {
 	}
 	for _, h := range f.Hosts {
 		cs = append(cs, host(h, f.Program)...)
+	}
+	return append(cs, placement(f.Hosts)...)
+}
+
+// placement judges what of the deployment fails together.
+func placement(hosts []Host) (cs []Check) {
+	var own []deployment.Host
+	for _, h := range hosts {
+		if !h.World {
+			own = append(own, h.Host)
+		}
+	}
+	for _, f := range plan.Placement(own) {
+		cs = append(cs, whole.finding(f))
 	}
 	return cs
 }

@@ -109,6 +109,7 @@ func Make(want Want, have Observed) (Plan, error) {
 	}
 	b.cost(have.Bought)
 	b.setsUp()
+	b.placement()
 	b.admins()
 	b.preflight()
 	if want.Own.MeshDriver == roster.MeshVpnCloud {

@@ -255,7 +255,7 @@ func (r *resolver) own(to *deployment.Inventory, c config.Deployment, name strin
 		h.Public = public
 	}
 	if h.Bought() {
-		r.buy(&h, len(to.Hosts), m)
+		r.buy(&h, *to, c, m)
 	}
 	if to.MeshDriver != "" {
 		h.Listen.Mesh = everywhere(0) // dials out only
@@ -267,13 +267,13 @@ func (r *resolver) own(to *deployment.Inventory, c config.Deployment, name strin
 }
 
 // buy says what machine a host gets. One that has its machine keeps it, whatever is usual by now.
-func (r *resolver) buy(h *deployment.Host, n int, m config.Machine) {
+func (r *resolver) buy(h *deployment.Host, to deployment.Inventory, c config.Deployment, m config.Machine) {
 	cloud, ok := tofu.Lookup(h.Provider)
 	if !ok {
 		r.err = fmt.Errorf("buy a machine for %q: there is no cloud %q", h.Name, h.Provider)
 		return
 	}
-	h.Region, h.Size = cloud.Regions[n%len(cloud.Regions)], cloud.Sizes[string(h.Role)]
+	h.Region, h.Size = elsewhere(cloud, h.Name, c, to, r.Own), cloud.Sizes[string(h.Role)]
 	h.Public = NotYet
 	if was, known := r.Own.Host(h.Name); known && was.Provider == h.Provider {
 		h.Region, h.Size, h.Address = was.Region, was.Size, was.Address
