@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/process"
 )
 
@@ -220,7 +221,7 @@ func (c *Client) Logs(ctx context.Context, log string, lines int, follow bool) (
 	return res.Body, nil
 }
 
-// ask sends body and decodes the answer into a T.
+// ask sends body and decodes the answer into a T. No text in it does anything to a terminal, whoever answered.
 func ask[T any](ctx context.Context, c *Client, method, path string, body any) (T, error) {
 	var v T
 	res, err := c.do(ctx, method, path, body)
@@ -231,6 +232,7 @@ func ask[T any](ctx context.Context, c *Client, method, path string, body any) (
 	if err := json.NewDecoder(io.LimitReader(res.Body, MaxResponse)).Decode(&v); err != nil {
 		return v, fmt.Errorf("read answer of host %q to %s %s: %w", c.host, method, path, err)
 	}
+	health.PlainAll(&v)
 	return v, nil
 }
 
@@ -267,5 +269,6 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (*http.R
 	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&p); err != nil {
 		p.Error = fmt.Sprintf("%s (answer unreadable: %v)", res.Status, err)
 	}
+	health.PlainAll(&p)
 	return nil, &Error{Host: c.host, Problem: p}
 }

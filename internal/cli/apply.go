@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pressenter/pressenter/internal/apply"
+	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/plan"
 )
 
@@ -134,6 +135,7 @@ type progress struct {
 }
 
 func (p *progress) show(e apply.Event) {
+	e.Word = health.Plain(e.Word)
 	at := fmt.Sprintf("%6.1fs", time.Since(p.begun).Seconds())
 	switch {
 	case e.Step == nil:

@@ -19,6 +19,7 @@ import (
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/apply"
 	"github.com/pressenter/pressenter/internal/config"
+	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/plan"
 )
 
@@ -88,9 +89,9 @@ func explain(w io.Writer, err error) int {
 	if passed := (passedOn{}); errors.As(err, &passed) {
 		return passed.status
 	}
-	fmt.Fprintf(w, "pressenter: error: %v\n", err)
+	fmt.Fprintf(w, "pressenter: error: %s\n", health.Lines(err.Error()))
 	if next := nextStep(err); next != "" {
-		fmt.Fprintf(w, "pressenter: hint: %s\n", next)
+		fmt.Fprintf(w, "pressenter: hint: %s\n", health.Lines(next))
 	}
 	if u := (usageError{}); errors.As(err, &u) {
 		code = ExitUsage

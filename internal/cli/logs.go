@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"bufio"
 	"errors"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/pressenter/pressenter/internal/apply"
+	"github.com/pressenter/pressenter/internal/health"
 )
 
 func newLogsCmd(g *global) *cobra.Command {
@@ -26,7 +28,7 @@ func newLogsCmd(g *global) *cobra.Command {
 				return hint(err, "if its agent does not run, 'pressenter start' starts it")
 			}
 			defer r.Close()
-			if _, err = io.Copy(c.OutOrStdout(), r); c.Context().Err() != nil || errors.Is(err, io.ErrUnexpectedEOF) {
+			if err = copyLog(c.OutOrStdout(), r); c.Context().Err() != nil || errors.Is(err, io.ErrUnexpectedEOF) {
 				return nil // Ctrl-C ends a followed log
 			}
 			return err
@@ -36,4 +38,21 @@ func newLogsCmd(g *global) *cobra.Command {
 	c.Flags().IntVarP(&lines, "lines", "n", 50, "how many of the last lines")
 	c.Flags().StringVar(&of, "of", "node", "which log: node, supervisor, agent or mesh")
 	return c
+}
+
+// copyLog copies a log line by line as it comes, as a terminal can be shown it: peers' words are in it.
+func copyLog(w io.Writer, r io.Reader) error {
+	from := bufio.NewReaderSize(r, 64<<10) // a longer line comes in parts
+	for {
+		line, err := from.ReadSlice('\n')
+		if _, bad := io.WriteString(w, health.Lines(string(line))); bad != nil {
+			return bad
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && !errors.Is(err, bufio.ErrBufferFull):
+			return err
+		}
+	}
 }

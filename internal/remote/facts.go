@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/ssh"
 )
 
@@ -62,6 +63,7 @@ func parseFacts(said string) (f facts, now time.Time) {
 	number := func(s string) uint64 { n, _ := strconv.ParseUint(s, 10, 64); return n }
 	for line := range strings.Lines(said) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		value = health.Plain(value)
 		switch key {
 		case "now":
 			if n := number(value); n != 0 {

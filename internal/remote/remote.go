@@ -336,5 +336,6 @@ func call[Out any](ctx context.Context, p *Provider, h deployment.Host, program,
 	if err := json.Unmarshal(said.Bytes(), &out); err != nil {
 		return out, fmt.Errorf("read what 'host %s' said: %w", command, err)
 	}
+	health.PlainAll(&out)
 	return out, nil
 }
