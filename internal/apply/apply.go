@@ -230,11 +230,18 @@ func (s *Session) prepare() error {
 		s.ports = local.NewPorts(string(s.Dir), takenPorts(s.world.inventory, s.own.inventory))
 	}
 	s.want, err = plan.Resolve(s.Config, plan.Facts{
-		Dir: s.Dir, World: s.world.inventory, Own: s.own.inventory, Daemon: s.daemon, Ports: s.ports.Next, PublicOf: s.PublicOf,
+		Dir: s.Dir, World: s.world.inventory, Own: s.own.inventory, Daemon: s.daemon, Ports: s.ports.Next, PublicOf: s.PublicOf, Now: time.Now(),
 	})
 	s.want.ReplaceLost, s.want.Build = s.ReplaceLost, s.Build
 	return err
 }
+
+// What many hosts are asked or have done to them at once: a plan for fifty is to be one that people can follow, and that
+// the network between can carry.
+const (
+	askedAtOnce = 16
+	doneAtOnce  = 8
+)
 
 // Do carries out a plan, stage by stage. It stops at the first stage in which a step fails; what was done stays. The
 // error is an *Interrupted when it was ctx that ended it.
@@ -242,7 +249,7 @@ func (s *Session) Do(ctx context.Context, p plan.Plan) error {
 	var done atomic.Int64
 	for _, stage := range p.Stages {
 		g, within := errgroup.WithContext(ctx)
-		g.SetLimit(8)
+		g.SetLimit(doneAtOnce)
 		for _, step := range stage {
 			g.Go(func() error {
 				err := s.step(within, step)

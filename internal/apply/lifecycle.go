@@ -210,6 +210,7 @@ func (s *Session) Hold(ctx context.Context, targets []Target, held bool) error {
 
 func (s *Session) each(ctx context.Context, targets []Target, f func(context.Context, Target) error) error {
 	var g errgroup.Group
+	g.SetLimit(askedAtOnce)
 	for _, t := range targets {
 		g.Go(func() error { return f(ctx, t) })
 	}

@@ -79,6 +79,7 @@ func (s *Session) observe(ctx context.Context, side *sideState, want deployment.
 		}
 	}
 	var g errgroup.Group
+	g.SetLimit(askedAtOnce)
 	for _, h := range hosts {
 		g.Go(func() error {
 			o := s.observeHost(ctx, side, h)

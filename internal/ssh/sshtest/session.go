@@ -124,6 +124,14 @@ func (r *run) start(line string, ended chan struct{}) bool {
 	if r.at(AtCommand) != nil {
 		return false
 	}
+	if r.Stand != nil {
+		go func() {
+			status := r.Stand(line, r.channel, r.channel)
+			r.channel.SendRequest("exit-status", false, ssh.Marshal(struct{ Status uint32 }{status}))
+			close(ended)
+		}()
+		return true
+	}
 	cmd := exec.Command("/bin/sh", "-c", line)
 	cmd.Dir, cmd.Env = r.Dir, r.environment()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"encoding/pem"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -50,6 +51,8 @@ type Options struct {
 	Forward     bool     // is a bastion
 	Sudo        string   // how sudo is: "" as on this computer, "ok", "password", "none"; id says 1000 unless ""
 	Path        string   // folders to look for programs in, before the others
+	// Stand takes the place of the shell: it gets the line, and returns the status that it ends with.
+	Stand func(line string, in io.Reader, out io.Writer) (status uint32)
 }
 
 // Server is a running server. It ends with its test.
