@@ -181,6 +181,7 @@ func TestClouds(t *testing.T) {
 	s.noChanges(t)
 	s.goesOn(t)
 
+	t.Run("SSH is opened for a time", func(t *testing.T) { s.opensSSH(t, d) })
 	t.Run("a sentry moves to another cloud", func(t *testing.T) {
 		d.Sentries[1].Provider, d.Sentries[1].Region = "", "hel1"
 		d.Sentries[1].Name = "s4" // add first, remove in the same plan

@@ -197,7 +197,7 @@ func (s *Session) changeMachines(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := covered(p.Changes, s.have.Machines); err != nil {
+	if err := covered(s.lasting(p.Changes), s.have.Machines); err != nil {
 		return err
 	}
 	if err := w.Apply(ctx, p); err != nil { // an empty one too: it brings addresses that the cloud changed into the state
@@ -265,6 +265,7 @@ func (s *Session) takeMachines(ctx context.Context, w *provision.Workspace) erro
 		s.want.Own.Put(h)
 		s.own.inventory.Put(h)
 	}
+	s.own.inventory.Openings = s.want.Own.Openings
 	return errors.Join(append(errs, s.own.dir.SaveInventory(s.own.inventory))...)
 }
 
@@ -279,7 +280,7 @@ func (s *Session) returnMachines(ctx context.Context, shown []provision.Change) 
 		return err
 	}
 	if shown != nil {
-		if err := covered(p.Changes, shown); err != nil {
+		if err := covered(s.lasting(p.Changes), shown); err != nil {
 			return err
 		}
 	}

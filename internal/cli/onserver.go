@@ -176,26 +176,3 @@ func newHardenCmd(g *global) *cobra.Command {
 		},
 	}
 }
-
-func newOpenSSHCmd(g *global) *cobra.Command {
-	return &cobra.Command{
-		Use: "open-ssh NAME", Short: "Say how to get back into a server that takes no SSH", Args: cobra.ExactArgs(1), ValidArgsFunction: g.completeHosts,
-		RunE: func(c *cobra.Command, args []string) error {
-			h, servers, err := g.server(args[0])
-			if err != nil {
-				return err
-			}
-			defer servers.Close()
-			fmt.Fprintf(c.OutOrStdout(), `%s (%s) can be opened only by who reaches its console: at the provider's web site, by IPMI, or with a screen. There, as root:
-
-  systemctl stop pressenter-agent pressenter-mesh     # or they close it again within 15 seconds; the node goes on
-  nft delete table inet pressenter_underlay           # no packet filter, until the next boot
-  rm /etc/ssh/sshd_config.d/10-pressenter.conf        # sshd takes what it took before
-  systemctl restart ssh
-
-Then, from here: pressenter harden %s
-`, h.Name, h.Address, h.Name)
-			return nil
-		},
-	}
-}

@@ -68,8 +68,17 @@ type Inventory struct {
 	Devices []Device `json:"-"`
 	// AdminCIDRs are from where the clouds' firewalls let SSH in; none: from everywhere. They are of the config alone.
 	AdminCIDRs []string `json:"-"`
+	// Openings are from where else SSH is let in, for a time. One is noted before a firewall is opened and until it is shut.
+	Openings []Opening `json:"openings,omitempty"`
 	// Invited are sentries on hosts that enrol themselves with a code. Where they are only the roster knows.
 	Invited []Invited `json:"-"`
+}
+
+// Opening lets somebody in by SSH, through the clouds' firewalls, for a time.
+type Opening struct {
+	CIDR  string    `json:"cidr"`
+	Until time.Time `json:"until"`
+	By    string    `json:"by"`
 }
 
 // Invited is a sentry on a host that enrols itself.

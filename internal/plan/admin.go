@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/provision"
@@ -15,8 +16,39 @@ func admins(i deployment.Inventory) []string {
 	if len(i.AdminCIDRs) == 0 {
 		return []string{"0.0.0.0/0", "::/0"}
 	}
-	return slices.Clone(i.AdminCIDRs)
+	out := slices.Clone(i.AdminCIDRs)
+	for _, o := range i.Openings {
+		if !slices.Contains(out, o.CIDR) {
+			out = append(out, o.CIDR)
+		}
+	}
+	return out
 }
+
+// Opened are those of all openings that are not over yet.
+func Opened(all []deployment.Opening, now time.Time) (out []deployment.Opening) {
+	for _, o := range all {
+		if now.Before(o.Until) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// openings notes who is let in for a time, and who no longer is.
+func (b *builder) openings() {
+	for _, o := range b.want.Own.Openings {
+		b.note("SSH is let in from %s, too, until %s: %s opened it", o.CIDR, clock(o.Until), o.By)
+	}
+	for _, o := range b.want.Shut {
+		if !Admits(b.have.Machines) {
+			continue // it was noted and never done
+		}
+		b.note("SSH was let in from %s until %s, by %s, and nobody shut it again: apply takes it back", o.CIDR, clock(o.Until), o.By)
+	}
+}
+
+func clock(t time.Time) string { return t.UTC().Format("15:04 UTC on 2 Jan") }
 
 // Admits says whether the changes decide anew who may log in to a machine.
 func Admits(changes []provision.Change) bool {
@@ -31,7 +63,7 @@ func lockedOut(want Want, have Observed) error {
 	if len(want.Own.AdminCIDRs) == 0 || !at.IsValid() || !Admits(have.Machines) {
 		return nil
 	}
-	for _, c := range want.Own.AdminCIDRs {
+	for _, c := range admins(want.Own) {
 		if network, err := netip.ParsePrefix(c); err == nil && network.Contains(at) {
 			return nil
 		}

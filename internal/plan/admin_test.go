@@ -3,11 +3,49 @@ package plan
 import (
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/provision"
 )
+
+// Whoever was let in for a time is let in until that is over, and then the plan takes it back.
+func TestOpenings(t *testing.T) {
+	now := time.Now()
+	for name, test := range map[string]struct {
+		until time.Duration
+		rule  []provision.Change
+		note  string
+	}{
+		"open":               {time.Minute, nil, "SSH is let in from 198.51.100.7/32, too, until "},
+		"over":               {-time.Minute, []provision.Change{{Kind: provision.Firewall, Host: "s1", Action: provision.Update}}, "nobody shut it again: apply takes it back"},
+		"over and never was": {-time.Minute, nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, o := inCloud(t, true)
+			w.Own.AdminCIDRs = []string{"192.0.2.0/24"}
+			all := []deployment.Opening{{CIDR: "198.51.100.7/32", Until: now.Add(test.until), By: "me"}}
+			if w.Own.Openings = Opened(all, now); len(w.Own.Openings) == 0 {
+				w.Shut = all
+			}
+			if in := slices.Contains(Machines(w.Own, nil).AdminCIDRs, "198.51.100.7/32"); in != (test.until > 0) {
+				t.Errorf("let in: %v", in)
+			}
+			o.Machines = test.rule
+			p, err := Make(w, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			notes := strings.Join(p.Notes, "\n")
+			if !strings.Contains(notes, test.note) || test.note == "" && strings.Contains(notes, "198.51.100.7") {
+				t.Errorf("noted:\n%s", notes)
+			}
+		})
+	}
+}
 
 // Firewalls that would shut their operator out are not made; where nobody can tell, that is said.
 func TestOperatorIsNotLockedOut(t *testing.T) {

@@ -111,6 +111,7 @@ func Make(want Want, have Observed) (Plan, error) {
 	b.setsUp()
 	b.placement()
 	b.admins()
+	b.openings()
 	b.preflight()
 	if want.Own.MeshDriver == roster.MeshVpnCloud {
 		b.note("%s", vpncloud.Discloses)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/config"
@@ -28,6 +29,8 @@ type Want struct {
 	Chain roster.Chain // without the genesis, which is not made yet the first time
 	// ReplaceLost says that a person knows a validator's host to be lost for ever and wants a new one in its place.
 	ReplaceLost bool
+	// Shut are openings for SSH that are over and were not taken back.
+	Shut []deployment.Opening
 	// Build is what an agent says of itself that is started now; empty: whatever runs will do.
 	Build string
 }
@@ -43,6 +46,7 @@ type Facts struct {
 	World  deployment.Inventory // as last saved
 	Own    deployment.Inventory
 	Daemon deployment.Daemon // the program that was found
+	Now    time.Time
 	// Ports hands out addresses for hosts that have none yet.
 	Ports func() (string, error)
 	// PublicOf is where an SSH destination leads, a name or an address without port: ~/.ssh/config may say so.
@@ -178,6 +182,12 @@ func Resolve(c config.Deployment, f Facts) (Want, error) {
 			ID: id, Daemon: chain.Daemon, Bech32Prefix: chain.Bech32Prefix, Denom: chain.Denom,
 			MinGasPrice: "0" + chain.Denom, BlockTime: c.Practice.BlockTime,
 		},
+	}
+	w.Own.Openings = Opened(f.Own.Openings, f.Now)
+	for _, o := range f.Own.Openings {
+		if !slices.Contains(w.Own.Openings, o) {
+			w.Shut = append(w.Shut, o)
+		}
 	}
 	r := resolver{Facts: f}
 	for i := range c.Practice.Validators {
