@@ -14,6 +14,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/pressenter/pressenter/internal/health"
 )
 
 // A volume holds the chain's data: the home of the daemon. It is mounted there by what it is and not by where it is
@@ -264,6 +266,18 @@ func format(ctx context.Context, device string) error {
 func IsMount(path string) bool {
 	var here, above unix.Stat_t
 	return unix.Lstat(path, &here) == nil && unix.Lstat(filepath.Dir(path), &above) == nil && here.Dev != above.Dev
+}
+
+// checkVolume says whether a volume that a set-up mounted is away.
+func checkVolume(unit, at string) []health.Finding {
+	if _, err := os.Stat(unit); err != nil || IsMount(at) {
+		return nil
+	}
+	return []health.Finding{{
+		Code: "volume-away", Severity: health.Critical, Subject: at,
+		Message: fmt.Sprintf("The data volume is not mounted at %s, so the node does not start.", at),
+		Next:    fmt.Sprintf("See in the cloud's console whether it is attached, and 'systemctl status %s' on the machine; then 'systemctl start %s'.", volumeUnit, volumeUnit),
+	}}
 }
 
 // emptyFolder refuses to mount over files, which would be there and not be seen.

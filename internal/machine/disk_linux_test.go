@@ -77,6 +77,22 @@ func TestFindVolume(t *testing.T) {
 	}
 }
 
+func TestVolumeThatIsAway(t *testing.T) {
+	unit := filepath.Join(t.TempDir(), "some.mount")
+	if f := checkVolume(unit, t.TempDir()); f != nil {
+		t.Errorf("without a volume: %+v", f)
+	}
+	if err := os.WriteFile(unit, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if f := checkVolume(unit, "/proc"); f != nil {
+		t.Errorf("mounted: %+v", f)
+	}
+	if f := checkVolume(unit, t.TempDir()); len(f) != 1 || f[0].Code != "volume-away" {
+		t.Errorf("not mounted: %+v", f)
+	}
+}
+
 func TestMountOverFiles(t *testing.T) {
 	dir := t.TempDir()
 	if err := emptyFolder(dir); err != nil {

@@ -55,6 +55,7 @@ func Check(ctx context.Context, deployment, host string) (found []health.Finding
 		}
 	}
 	found = append(append(found, checkTime(ctx)...), checkDoors()...)
+	found = append(found, checkVolume(filepath.Join(unitFolder, volumeUnit), volumeAt)...)
 	health.Sort(found)
 	return found
 }
