@@ -44,6 +44,10 @@ func meshWanted(f facts) (meshrun.Spec, bool) {
 	local := node.LocalOf(listen)
 	s := meshrun.Spec{
 		Deployment: r.DeploymentID(), Identity: self.Identity, Driver: r.MeshDriver, Listen: listen.Mesh, Relay: listen.Relay,
+		Program: f.host.Enrollment.MeshProgram,
+	}
+	if r.MeshDriver == roster.MeshVpnCloud {
+		s.Public = self.Mesh.Endpoint
 	}
 	if !local.Forwards {
 		s.Interface = "pressenter"
@@ -263,6 +267,10 @@ func (k *keeper) noteMeshKeys() error {
 
 // bearMeshKeys makes the keys of a host's place in a mesh, and notes what its record says of that place.
 func (f Folder) bearMeshKeys(h *host, r api.EnrollRequest) error {
+	if err := f.checkMeshProgram(r); err != nil {
+		return err
+	}
+	h.Enrollment.MeshProgram, h.Enrollment.MeshProgramHash, h.Enrolled.MeshProgram = r.MeshProgram, r.MeshProgramHash, r.MeshProgramHash
 	h.Enrollment.MeshDriver, h.Enrollment.Listen.Mesh, h.Enrollment.Listen.Relay = r.MeshDriver, r.Listen.Mesh, r.Listen.Relay
 	h.Enrolled.MeshKey, h.Enrolled.MeshTLS, h.Enrolled.NextMeshKey, h.Enrolled.MeshDriver = nil, nil, nil, r.MeshDriver
 	if r.MeshDriver == "" {

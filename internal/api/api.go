@@ -56,6 +56,10 @@ type EnrollRequest struct {
 	BackupTo string `json:"backup_to"`
 	// MeshDriver is the mesh that the host's keys are born for; empty: none.
 	MeshDriver string `json:"mesh_driver,omitempty"`
+	// MeshProgram is the path on the host of the program that a driver runs; empty: the host has its own, or the driver
+	// runs none. The agent checks its hash, in hex.
+	MeshProgram     string `json:"mesh_program,omitempty"`
+	MeshProgramHash string `json:"mesh_program_sha256,omitempty"`
 }
 
 // Listen holds the host's own addresses, host:port. They are known to the host and the operator and are in no roster.
@@ -80,6 +84,8 @@ type Enrolled struct {
 	MeshTLS  []byte `json:"mesh_tls,omitempty"` // ed25519 public key, for relays
 	// MeshDriver is what the mesh keys are for.
 	MeshDriver string `json:"mesh_driver,omitempty"`
+	// MeshProgram is the hex SHA-256 of the program that the driver runs, where the host was given one.
+	MeshProgram string `json:"mesh_program,omitempty"`
 	// NextMeshKey is what the host changes its mesh key to once the roster has announced it.
 	NextMeshKey []byte `json:"next_mesh_key,omitempty"`
 	Consensus   []byte `json:"consensus,omitempty"` // ed25519 public key, of validators

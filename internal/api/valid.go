@@ -36,6 +36,10 @@ func (r EnrollRequest) Valid() error {
 	check(daemon.MatchString(r.Daemon), "daemon %q", r.Daemon)
 	check(filepath.IsAbs(r.Binary), "binary %q is not an absolute path", r.Binary)
 	check(sha256.MatchString(r.BinaryHash), "binary hash %q", r.BinaryHash)
+	if r.MeshProgram != "" {
+		check(filepath.IsAbs(r.MeshProgram), "mesh program %q is not an absolute path", r.MeshProgram)
+		check(sha256.MatchString(r.MeshProgramHash), "mesh program's hash %q", r.MeshProgramHash)
+	}
 	for _, a := range []string{r.Listen.P2P, r.Listen.RPC} {
 		_, err := netip.ParseAddrPort(a)
 		check(err == nil, "address %q", a)

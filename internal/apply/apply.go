@@ -88,8 +88,11 @@ type Session struct {
 	own            *sideState
 	ports          *local.Ports
 	daemon         deployment.Daemon
-	want           plan.Want
-	have           plan.Observed
+	// meshSource is where the program of the mesh's driver was found; empty: it is staged, or there is none.
+	meshSource string
+	staging    sync.Mutex // one copy into the store at a time
+	want       plan.Want
+	have       plan.Observed
 	// witnessed is the newest height for which others held our precommit when we last looked.
 	witnessed int64
 	mu        sync.Mutex
@@ -203,6 +206,9 @@ func (s *Session) Plan(ctx context.Context) (plan.Plan, error) {
 	if err := s.prepare(); err != nil {
 		return plan.Plan{}, err
 	}
+	if err := s.findMeshProgram(); err != nil {
+		return plan.Plan{}, err
+	}
 	if err := s.Observe(ctx); err != nil {
 		return plan.Plan{}, err
 	}
@@ -233,6 +239,7 @@ func (s *Session) prepare() error {
 		Dir: s.Dir, World: s.world.inventory, Own: s.own.inventory, Daemon: s.daemon, Ports: s.ports.Next, PublicOf: s.PublicOf, Now: time.Now(),
 	})
 	s.want.ReplaceLost, s.want.Build = s.ReplaceLost, s.Build
+	s.want.Own.MeshProgram, s.meshSource = s.stagedMeshProgram(), ""
 	return err
 }
 

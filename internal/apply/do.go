@@ -133,6 +133,7 @@ func (s *Session) remember(side *sideState, want *deployment.Inventory, h deploy
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	side.inventory.Deployment, side.inventory.ChainID, side.inventory.Daemon = want.Deployment, want.ChainID, want.Daemon
+	side.inventory.MeshProgram = want.MeshProgram
 	side.inventory.Put(h)
 	return side.dir.SaveInventory(side.inventory)
 }
@@ -186,12 +187,17 @@ func (s *Session) enroll(ctx context.Context, side *sideState, h deployment.Host
 	if err != nil {
 		return err
 	}
+	meshProgram, err := s.bringMeshProgram(ctx, side, h)
+	if err != nil {
+		return err
+	}
 	c := s.Provider.Client(h)
 	defer c.Close()
 	e, err := c.Enroll(ctx, api.EnrollRequest{
 		Name: h.Name, Deployment: side.inventory.Deployment, Role: string(h.Role), ChainID: s.want.Own.ChainID,
 		Moniker: plan.Moniker(h), Daemon: s.daemon.Name, Binary: binary, BinaryHash: s.daemon.SHA256,
 		Listen: h.Listen, BackupTo: k.Recipient(), MeshDriver: s.wanted(side).MeshDriver,
+		MeshProgram: meshProgram, MeshProgramHash: s.wanted(side).MeshProgram.SHA256,
 	})
 	if err != nil {
 		return err

@@ -116,6 +116,7 @@ func (a *fakeAgent) enroll(r api.EnrollRequest) api.Enrolled {
 	e := api.Enrolled{Name: r.Name, Identity: born(r.Name, "identity"), NodeID: hex.EncodeToString(born(r.Name, "node"))[:40]}
 	if r.MeshDriver != "" {
 		e.MeshDriver, e.MeshKey, e.MeshTLS = r.MeshDriver, born(r.Name, "mesh"), born(r.Name, "tls")
+		e.MeshProgram = r.MeshProgramHash
 	}
 	if was := a.status.Enrolled; was != nil && was.MeshKey != nil {
 		e.MeshKey, e.NextMeshKey = was.MeshKey, was.NextMeshKey

@@ -199,7 +199,15 @@ func meshTables(w io.Writer, m status.Mesh, st style) {
 // meshReasons says why each host uses the path that it uses, and what it used before.
 func meshReasons(w io.Writer, m status.Mesh, st style) {
 	for _, h := range m.Hosts {
-		fmt.Fprintf(w, "\n%s: %s %s, because %s\n", h.Name, m.Driver, h.Backend, h.Reason)
+		backend := m.Driver + " " + h.Backend
+		if strings.HasPrefix(h.Backend, m.Driver) { // vpncloud's says its version
+			backend = h.Backend
+		}
+		fmt.Fprintf(w, "\n%s: %s", h.Name, backend)
+		if h.Reason != "" {
+			fmt.Fprintf(w, ", because %s", h.Reason)
+		}
+		fmt.Fprintln(w)
 		for _, n := range h.Notes {
 			fmt.Fprintf(w, "  %s\n", st.warn(n))
 		}

@@ -17,6 +17,7 @@ const (
 	ProviderInvite = "invite"    // sentries[].provider: a host that enrols itself with a code
 	PolicyAsk      = "ask"       // upgrades.policy: a person agrees to each upgrade
 	MeshWireGuard  = "wireguard" // mesh.driver: WireGuard, in the kernel or in user space
+	MeshVpnCloud   = "vpncloud"  // mesh.driver: the program vpncloud, between servers
 )
 
 // ValidatorHost is the name of the validator's host.
@@ -148,6 +149,7 @@ func parse(w *walk, src []byte) Deployment {
 	d := block(Practice(""), deploymentKeys).read(w, "", root)
 	if len(w.problems) == 0 { // else what is missing may only be misspelt
 		w.machines(d, root)
+		w.driver(d, root)
 	}
 	d.Validator.Machine = d.plainly(d.Validator.Machine)
 	for i, sentry := range d.Sentries {

@@ -104,8 +104,8 @@ var sentryKeys = []key[Sentry]{
 }
 
 var meshKeys = []key[Mesh]{
-	field("driver", "What carries the packets: wireguard, in the kernel where it can be had, else in user space.",
-		one(MeshWireGuard, otherDriver), func(m *Mesh) *string { return &m.Driver }).defaultsTo(Practice("").Mesh.Driver),
+	field("driver", "What carries the packets: wireguard, in the kernel where it can be had, else in user space; vpncloud hides nobody.",
+		providerRule(otherDriver, MeshWireGuard, MeshVpnCloud), func(m *Mesh) *string { return &m.Driver }).defaultsTo(Practice("").Mesh.Driver),
 }
 
 var deviceKeys = []key[Device]{
@@ -114,19 +114,6 @@ var deviceKeys = []key[Device]{
 	field("key", "Its public WireGuard key, 44 characters of base64; the private one stays with it.",
 		pattern(`^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$`, 44, "a public WireGuard key as wg prints it: 44 characters of base64"),
 		func(d *Device) *string { return &d.Key }).must(),
-}
-
-// otherDriver: vpncloud works between hosts that each have a network of their own.
-func otherDriver(got string) (string, string) {
-	if got == "vpncloud" {
-		return `driver "vpncloud" needs a host of its own for each node: the hosts of provider local share one network, so that nothing would go through it`,
-			"use driver: " + MeshWireGuard
-	}
-	suggestion := "use driver: " + MeshWireGuard
-	if like, ok := nearest(got, []string{MeshWireGuard, "vpncloud"}); ok {
-		suggestion = fmt.Sprintf("did you mean %q?", like)
-	}
-	return "unknown driver " + quote(got), suggestion
 }
 
 var upgradesKeys = []key[Upgrades]{

@@ -68,7 +68,7 @@ func TestSchemaAgrees(t *testing.T) {
 		"explicit-key", "block-text", "folded-text", "key-twice", "key-three-times", "unknown-twice", "sentry-key-twice",
 		"chain-key-twice", "validator-count-float", "validator-count-hex", "validator-count-octal",
 		"practice-block-time-short", "practice-block-time-long", "practice-block-time-huge",
-		"sentry-invited-relay", "sentries-all-invited",
+		"sentry-invited-relay", "sentries-all-invited", "mesh-vpncloud", "mesh-vpncloud-servers",
 		"provider-ssh", "validator-region", "validator-size", "ssh-address-twice", "ssh-mixed", "local-mixed", "local-address", "invited-address",
 		"admin-inside", "admin-useless",
 		"volume-local", "volume-brought", "device-bought", "volume-invited",

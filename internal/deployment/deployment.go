@@ -59,6 +59,8 @@ type Inventory struct {
 	ChainID    string `json:"chain_id"`
 	Daemon     Daemon `json:"daemon"`
 	MeshDriver string `json:"mesh_driver,omitempty"` // empty: no mesh
+	// MeshProgram is the program that the mesh's driver runs on each host, as it was staged; empty: the driver runs none.
+	MeshProgram Program `json:"mesh_program,omitzero"`
 	// MachinesID is in the names and labels of everything that is bought: 12 lower-case hex digits; empty: nothing was.
 	MachinesID string `json:"machines_id,omitempty"`
 	// Clouds are those in which something was bought and not yet given back.
@@ -97,6 +99,12 @@ type Device struct {
 type Daemon struct {
 	Name   string `json:"name"`
 	Path   string `json:"path"`
+	SHA256 string `json:"sha256"`
+}
+
+// Program is one that is brought to hosts by its content.
+type Program struct {
+	Name   string `json:"name"`
 	SHA256 string `json:"sha256"`
 }
 

@@ -37,6 +37,9 @@ func (d *wireguardDriver) open(ctx context.Context, p *Process, s Spec, key tunn
 	if err != nil {
 		return nil, err
 	}
+	if err := vpncloud.Clear(s.Interface); err != nil {
+		return nil, err
+	}
 	d.device, err = wireguard.Open(ctx, wireguard.Config{
 		Backend: wireguard.Backend(s.Backend), Interface: s.Interface, PrivateKey: key, Listen: listen,
 		Address: roster.MeshAddress(s.Deployment, s.Identity), Network: roster.MeshNetwork(s.Deployment), Logger: p.Logger,
@@ -58,14 +61,28 @@ func (d *vpncloudDriver) open(ctx context.Context, p *Process, s Spec, key tunne
 	if err != nil {
 		return nil, err
 	}
+	// Of the driver before, where it was the kernel's: its tunnels go on without us, under the same addresses.
+	if err := wireguard.Clear(s.Interface); err != nil {
+		return nil, err
+	}
 	d.device, err = vpncloud.Open(ctx, vpncloud.Config{
-		Dir: filepath.Join(p.Dir, Folder, "vpncloud"), Interface: s.Interface, Seed: key, Listen: listen,
+		Binary: s.Program, Dir: filepath.Join(p.Dir, Folder, "vpncloud"), Interface: s.Interface, Seed: key, Listen: listen,
 		Address: roster.MeshAddress(s.Deployment, s.Identity), Network: roster.MeshNetwork(s.Deployment), Logger: p.Logger,
+		Public: publicAddress(s.Public),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return d.device, nil
+}
+
+// publicAddress is the address of an endpoint, or none where it is a name.
+func publicAddress(endpoint string) netip.Addr {
+	at, err := netip.ParseAddrPort(endpoint)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return at.Addr()
 }
 
 func (d *vpncloudDriver) backend() string { return d.device.Backend() }

@@ -31,6 +31,11 @@ type Spec struct {
 	Deployment roster.Hash `json:"deployment"` // hash of generation 1; nothing else is believed
 	Identity   roster.Key  `json:"identity"`   // which member this host is
 	Driver     string      `json:"driver"`     // roster.MeshWireGuard or roster.MeshVpnCloud
+	// Program is the path of the program that the driver runs; empty: it is looked for in PATH, or the driver runs none.
+	Program string `json:"program,omitempty"`
+	// Public is the UDP endpoint at which the roster says that others reach this host, for drivers that answer from any of
+	// its addresses if they are not told.
+	Public string `json:"public,omitempty"`
 	// Backend is "kernel", "tun" or "netstack"; empty lets the process choose the best that there is.
 	Backend string `json:"backend,omitempty"`
 	// Interface names the device in the kernel; not used by netstack.

@@ -115,6 +115,9 @@ func Make(want Want, have Observed) (Plan, error) {
 	b.preflight()
 	if want.Own.MeshDriver == roster.MeshVpnCloud {
 		b.note("%s", vpncloud.Discloses)
+		if have.Own.Head != nil && !b.plan.Empty() {
+			b.note("%s", vpncloud.Interrupts)
+		}
 	}
 	b.await(sides[1])
 	b.waiting()
@@ -246,6 +249,8 @@ func (s side) place(h deployment.Host, o ObservedHost) string {
 		return fmt.Sprintf("its keys for %s are born there", driver)
 	case driver != "" && (len(o.Status.Enrolled.MeshKey) == 0 || was.Mesh == ""):
 		return "its mesh keys are born there"
+	case s.want.MeshProgram.SHA256 != "" && o.Status.Enrolled.MeshProgram != s.want.MeshProgram.SHA256:
+		return fmt.Sprintf("it gets %s %.12s, and its links break off for some seconds", s.want.MeshProgram.Name, s.want.MeshProgram.SHA256)
 	case was.Mesh != h.Listen.Mesh:
 		return fmt.Sprintf("its tunnel moves to %s", h.Listen.Mesh)
 	case was.Relay != h.Listen.Relay && h.Listen.Relay == "":

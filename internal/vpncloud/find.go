@@ -1,9 +1,11 @@
 package vpncloud
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -11,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/atomicfile"
@@ -23,9 +26,16 @@ const Install = "install it with: cargo install vpncloud --version 2.3.0 --locke
 const versionWait = 10 * time.Second
 
 // Find looks for the program in PATH and asks it for its version.
-func Find() (path, version string, err error) { return find("") }
+func Find() (path, version string, err error) { return find("", nil) }
 
-func find(binary string) (path, version string, err error) {
+// Check says why the program at path cannot be run by a user; nil is the user that we are. It is never run as anybody
+// else.
+func Check(path string, user *syscall.Credential) error {
+	_, _, err := find(path, user)
+	return err
+}
+
+func find(binary string, user *syscall.Credential) (path, version string, err error) {
 	if binary == "" {
 		binary = "vpncloud"
 	}
@@ -38,10 +48,11 @@ func find(binary string) (path, version string, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), versionWait)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, "--version")
-	cmd.Env = []string{}
+	cmd.Env, cmd.Dir = []string{}, "/" // ours may be closed to the user
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: user}
 	out, err := cmd.Output()
 	if err != nil {
-		return "", "", fmt.Errorf("ask %q for its version: %w", path, err)
+		return "", "", fmt.Errorf("ask %q for its version: %w%s", path, err, whyNot(err))
 	}
 	version, ok := strings.CutPrefix(strings.TrimSpace(string(out)), "VpnCloud v")
 	if !ok || !strings.HasPrefix(version, "2.") {
@@ -49,6 +60,28 @@ func find(binary string) (path, version string, err error) {
 	}
 	return path, version, nil
 }
+
+// whyNot says what is behind a program that does not start. The usual one is built against the C library of the computer
+// that it was built on.
+func whyNot(err error) string {
+	exit := (*exec.ExitError)(nil)
+	switch {
+	case errors.Is(err, syscall.ENOEXEC):
+		return ": it is built for another processor"
+	case errors.Is(err, fs.ErrNotExist):
+		return ": this system has not the C library that it is built for; " + static
+	case errors.As(err, &exit) && len(exit.Stderr) > 0:
+		said := fmt.Sprintf(": %.300s", bytes.TrimSpace(exit.Stderr))
+		if bytes.Contains(exit.Stderr, []byte("GLIBC_")) {
+			said += ": this system's C library is older than the one that it is built for; " + static
+		}
+		return said
+	}
+	return ""
+}
+
+// static is how to build one that runs on any Linux of its processor.
+const static = "build it with the target x86_64-unknown-linux-musl or aarch64-unknown-linux-musl"
 
 // choosePort returns the port to listen on. One that was chosen before is chosen again if it is free, as others' sessions
 // go on then.

@@ -35,7 +35,7 @@ func realProgram(t *testing.T) string {
 	}
 	root := filepath.Join(cache, "pressenter", "vpncloud-2.3.0")
 	for _, path := range []string{os.Getenv("PRESSENTER_VPNCLOUD"), filepath.Join(root, "bin", "vpncloud"), ""} {
-		if path, _, err := find(path); err == nil {
+		if path, _, err := find(path, nil); err == nil {
 			return path
 		}
 	}

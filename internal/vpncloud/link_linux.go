@@ -34,24 +34,51 @@ type link struct {
 // openLink makes the device. One of that name that nobody uses is what a predecessor left.
 func openLink(name string, address netip.Addr, network netip.Prefix) (*link, error) {
 	l := &link{name: name, address: address, network: network}
-	old, err := netlink.LinkByName(name)
-	if err == nil {
-		if old.Type() != "tuntap" {
-			return nil, fmt.Errorf("interface %q exists and is no TUN device", name)
-		}
-		if old.Attrs().RawFlags&unix.IFF_LOWER_UP != 0 && old.Attrs().RawFlags&unix.IFF_UP != 0 {
-			return nil, fmt.Errorf("interface %q is in use by another program", name)
-		}
-		if err := netlink.LinkDel(old); err != nil {
-			return nil, fmt.Errorf("remove stale interface %q: %w", name, err)
-		}
-	} else if !isNoLink(err) {
-		return nil, fmt.Errorf("look for interface %q: %w", name, err)
+	if err := errors.Join(Clear(name), mustBeFree(name)); err != nil {
+		return nil, err
 	}
 	if err := l.ensure(); err != nil {
 		return nil, errors.Join(err, l.close())
 	}
 	return l, nil
+}
+
+// Clear removes the TUN device of that name that a killed predecessor left. Others' are left alone.
+func Clear(name string) error {
+	old, err := netlink.LinkByName(name)
+	if isNoLink(err) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for interface %q: %w", name, err)
+	}
+	if old.Type() != "tuntap" || inUse(old) {
+		return nil
+	}
+	if err := netlink.LinkDel(old); err != nil && !isNoLink(err) {
+		return fmt.Errorf("remove stale interface %q: %w", name, err)
+	}
+	return nil
+}
+
+// mustBeFree returns an error where there is a device of that name.
+func mustBeFree(name string) error {
+	old, err := netlink.LinkByName(name)
+	switch {
+	case isNoLink(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look for interface %q: %w", name, err)
+	case old.Type() != "tuntap":
+		return fmt.Errorf("interface %q exists and is no TUN device", name)
+	}
+	return fmt.Errorf("interface %q is in use by another program", name)
+}
+
+// inUse reports whether a program has the TUN device open.
+func inUse(l netlink.Link) bool {
+	flags := l.Attrs().RawFlags
+	return flags&unix.IFF_LOWER_UP != 0 && flags&unix.IFF_UP != 0
 }
 
 func isNoLink(err error) bool { return errors.As(err, &netlink.LinkNotFoundError{}) }
@@ -170,16 +197,24 @@ func uptimeHours() uint16 {
 
 // makeInMemory makes an empty private folder in a file system in memory.
 func makeInMemory(name string) (string, error) {
+	var wrong []error
 	for _, root := range []string{"/run", "/dev/shm"} {
 		var fs unix.Statfs_t
 		if unix.Statfs(root, &fs) != nil || fs.Type != unix.TMPFS_MAGIC {
 			continue
 		}
 		path := filepath.Join(root, name)
-		if err := os.RemoveAll(path); err != nil {
-			return "", err
+		err := os.RemoveAll(path)
+		if err == nil {
+			err = os.Mkdir(path, 0o700)
 		}
-		return path, os.Mkdir(path, 0o700)
+		if err == nil {
+			return path, nil
+		}
+		wrong = append(wrong, err) // /run is root's, and a service's sandbox may have it read-only
 	}
-	return "", errors.New("neither /run nor /dev/shm is in memory")
+	if len(wrong) == 0 {
+		return "", errors.New("neither /run nor /dev/shm is in memory")
+	}
+	return "", errors.Join(wrong...)
 }

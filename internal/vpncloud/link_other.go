@@ -15,6 +15,9 @@ type link struct{}
 
 func openLink(string, netip.Addr, netip.Prefix) (*link, error) { return nil, errOnlyLinux }
 
+// Clear does nothing: there are no such devices.
+func Clear(string) error { return nil }
+
 func (*link) ensure() error                 { return errOnlyLinux }
 func (*link) configure() error              { return errOnlyLinux }
 func (*link) segment(netip.Addr, int) error { return errOnlyLinux }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -201,7 +202,7 @@ type child struct {
 func (d *Device) start(keys []string) (*child, error) {
 	p := program{
 		Interface: d.config.Interface, Seed: d.config.Seed, Trusted: keys, Address: d.config.Address,
-		Listen: listenText(d.config.Listen.Addr(), d.port),
+		Listen: listenText(d.listenAt(), d.port),
 	}
 	if d.memory != "" {
 		p.Stats = filepath.Join(d.memory, statsFile)
@@ -217,6 +218,21 @@ func (d *Device) start(keys []string) (*child, error) {
 	}
 	c := &child{exit: make(chan process.Exit, 1), ready: make(chan struct{}, 1)}
 	return c, d.spawn(c)
+}
+
+// listenAt is the address to take packets at; unspecified: all.
+func (d *Device) listenAt() netip.Addr {
+	at := d.config.Listen.Addr()
+	if at.IsValid() && !at.IsUnspecified() || !d.config.Public.IsValid() {
+		return at
+	}
+	own, _ := net.InterfaceAddrs() // what cannot be told is not there
+	for _, a := range own {
+		if p, err := netip.ParsePrefix(a.String()); err == nil && p.Addr() == d.config.Public {
+			return d.config.Public
+		}
+	}
+	return at
 }
 
 // misread is what the program says before it reads its configuration again, as one of version 1. That knows none of our

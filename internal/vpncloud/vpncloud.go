@@ -69,9 +69,12 @@ type Config struct {
 	Interface string         // name of the TUN device; one that is in nobody's use is replaced
 	Seed      tunnel.Key     // private, from [NewSeed]
 	Listen    netip.AddrPort // UDP. Port 0: any free one, kept across restarts. The program cannot but listen
-	Address   netip.Addr     // IPv6, our own inside the mesh
-	Network   netip.Prefix   // of the mesh
-	Logger    *slog.Logger   // nil: none
+	// Public is the address at which others look for this host. Where the host has it, the program takes packets there
+	// alone: it would answer from another one, and whoever asked would not know who that is. Invalid: none is known.
+	Public  netip.Addr
+	Address netip.Addr   // IPv6, our own inside the mesh
+	Network netip.Prefix // of the mesh
+	Logger  *slog.Logger // nil: none
 }
 
 // Device is one host's end of a mesh of vpncloud, a [tunnel.Tunnel]. Its methods may be used from several goroutines.
@@ -113,7 +116,7 @@ func Open(ctx context.Context, c Config) (*Device, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("open vpncloud: %w", err)
 	}
-	binary, version, err := find(c.Binary)
+	binary, version, err := find(c.Binary, nil)
 	if err != nil {
 		return nil, err
 	}

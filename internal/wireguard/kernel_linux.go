@@ -108,6 +108,22 @@ func (k *kernel) close() error {
 
 func (k *kernel) remove() error { return removeLink(k.host.netlink, k.name) }
 
+// Clear removes the device of the kernel's WireGuard of that name, which goes on without any process. Others' are left
+// alone.
+func Clear(name string) error {
+	l, err := netlink.LinkByName(name)
+	if none := (netlink.LinkNotFoundError{}); errors.As(err, &none) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("find device %q: %w", name, err)
+	}
+	if l.Type() != "wireguard" {
+		return nil
+	}
+	return removeLink(&netlink.Handle{}, name)
+}
+
 // removeLink removes a device, which may be gone already.
 func removeLink(nl *netlink.Handle, name string) error {
 	l, err := nl.LinkByName(name)

@@ -76,3 +76,32 @@ func TestOpenTakesTheBestThereIs(t *testing.T) {
 		t.Errorf("reason is %q", e.Reason())
 	}
 }
+
+// TestKernelClear removes the kernel's device, which goes on without a process, and no device of another kind.
+func TestKernelClear(t *testing.T) {
+	p := newLAN(t).host(1)
+	err := p.do(func() error {
+		if err := errors.Join(Clear("eth0"), Clear("nothing")); err != nil {
+			return err
+		}
+		if err := up("eth0"); err != nil {
+			return err
+		}
+		if _, err := makeKernelDevice("mesh0"); err != nil {
+			return err
+		}
+		if err := Clear("mesh0"); err != nil {
+			return err
+		}
+		if _, err := netlink.LinkByName("mesh0"); !errors.As(err, &netlink.LinkNotFoundError{}) {
+			t.Errorf("the device is still there: %v", err)
+		}
+		return nil
+	})
+	if none := (unavailable{}); errors.As(err, &none) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
