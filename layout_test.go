@@ -30,7 +30,7 @@ var layers = [][]string{
 		"internal/relay", "internal/rosterdir", "internal/signing", "internal/supervisor", "internal/vpncloud",
 		"internal/wireguard",
 	},
-	{"internal/invite", "internal/mesh"},
+	{"internal/adopt", "internal/invite", "internal/mesh"},
 	{"internal/meshrun"},
 	{"internal/agent", "internal/deployment"},
 	{"internal/local", "internal/plan", "internal/remote"},

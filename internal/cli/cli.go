@@ -172,7 +172,7 @@ func newRoot() *cobra.Command {
 		newUpCmd(g), newInitCmd(g), newPlanCmd(g), newApplyCmd(g), newStatusCmd(g), newLogsCmd(g), newConfigCmd(),
 		newStopCmd(g), newStartCmd(g), newHoldCmd(g), newDestroyCmd(g), newKeyCmd(g), newDoctorCmd(g), newMeshCmd(g),
 		newInviteCmd(g), newJoinCmd(), newLeaveCmd(), newPeersCmd(g),
-		newSSHCmd(g), newExecCmd(g), newHardenCmd(g), newOpenSSHCmd(g),
+		newSSHCmd(g), newExecCmd(g), newHardenCmd(g), newOpenSSHCmd(g), newAdoptCmd(g),
 
 		newAgentCmd(), newNodeCmd(), newHostCmd(), newEjectCmd(g),
 	)

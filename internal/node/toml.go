@@ -65,3 +65,26 @@ func Edit(src []byte, settings []Setting) ([]byte, error) {
 	}
 	return out.Bytes(), nil
 }
+
+// Values reads what a TOML file of a daemon says: the text of every value, by its dotted key. A text is without its
+// quotes; what else a value is stays as TOML writes it. Of a key that stands more than once the last counts.
+func Values(src []byte) (map[string]string, error) {
+	doc, err := tomledit.Parse(bytes.NewReader(src))
+	if err != nil {
+		return nil, fmt.Errorf("read TOML: %w", err)
+	}
+	values := map[string]string{}
+	doc.Scan(func(key parser.Key, e *tomledit.Entry) bool {
+		if e.IsMapping() {
+			value := e.Value.String()
+			if plain, err := strconv.Unquote(value); err == nil {
+				value = plain
+			} else if n := len(value); n > 1 && value[0] == '\'' && value[n-1] == '\'' {
+				value = value[1 : n-1]
+			}
+			values[strings.Join(key, ".")] = value
+		}
+		return true
+	})
+	return values, nil
+}

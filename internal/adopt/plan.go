@@ -1,0 +1,136 @@
+package adopt
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/pressenter/pressenter/internal/health"
+)
+
+// Plan is what taking over would mean. Making it changed nothing, and neither does this version carry it out.
+type Plan struct {
+	Host    string `json:"host"`
+	Address string `json:"address"`
+	Found   *Found `json:"found"`
+	// Changes is what looking changed, and what would change before a restart that somebody plans: nothing.
+	Changes int `json:"changes"`
+	// Implemented says whether this version can take over.
+	Implemented bool             `json:"implemented"`
+	Stays       []string         `json:"stays"`
+	Takeover    []Step           `json:"takeover"`
+	Findings    []health.Finding `json:"findings"`
+}
+
+// Step is one of a takeover, in this order and each done before the next begins.
+type Step struct {
+	What string `json:"what"`
+	// Reboot is what runs after a reboot right after it: at no time both the old unit and ours.
+	Reboot string `json:"after_reboot"`
+}
+
+// Wanted is what the config says of the host.
+type Wanted struct {
+	Host, Address string
+	Validator     bool
+	ChainID       string // of a private network; empty: the config makes a network of its own
+}
+
+// Make makes the plan. It is a function of what was found and of what is wanted.
+func Make(f *Found, w Wanted) Plan {
+	p := Plan{Host: w.Host, Address: w.Address, Found: f, Findings: append([]health.Finding{}, f.notes...)}
+	p.Stays = []string{fmt.Sprintf("%s goes on under its present unit: not restarted, not edited", f.Unit.Name)}
+	if f.Home.Path != "" {
+		p.Stays = append(p.Stays, "every file in "+f.Home.Path)
+	}
+	p.Stays = append(p.Stays, "users, packet filter, SSH and packages of the server")
+	p.judge(f, w)
+	p.Takeover = takeover(f)
+	health.Sort(p.Findings)
+	return p
+}
+
+// judge tells what of what was found does not fit what is wanted.
+func (p *Plan) judge(f *Found, w Wanted) {
+	add := func(code string, s health.Severity, next, format string, args ...any) {
+		p.Findings = append(p.Findings, health.Finding{Code: code, Severity: s, Subject: w.Host, Message: fmt.Sprintf(format, args...), Next: next})
+	}
+	if f.Role == RoleUnknown {
+		add("role", health.Critical, "Start it, so that it can be asked, and look again.", "It cannot be told whether this node signs.")
+	} else if (f.Role == RoleValidator) != w.Validator {
+		add("role", health.Critical, "Name the host that the config means.", "The config has %s as a %s, and there is a %s.", w.Host, wantedRole(w), f.Role)
+	}
+	if w.ChainID != "" && f.Node.ChainID != "" && w.ChainID != f.Node.ChainID {
+		add("chain", health.Critical, "", "The config is for the chain %q, and the node is on %q.", w.ChainID, f.Node.ChainID)
+	} else {
+		add("network", health.Critical, "", "This version makes the networks that it runs, and joins none that is there: chain %q cannot be taken over yet.", f.Node.ChainID)
+	}
+	if f.Node.CatchingUp {
+		add("catching-up", health.Warning, "", "The node is catching up.")
+	}
+	if f.Role != RoleValidator {
+		return
+	}
+	switch {
+	case f.Key.Remote != "":
+		add("remote-signer", health.Critical, "", "A signer elsewhere has the key; it connects to %s. Which one that is, and how far it has signed, is not known here.", f.Key.Remote)
+	case f.Key.Type != "tendermint/PubKeyEd25519":
+		add("key-type", health.Critical, "", "The consensus key is of type %q; only ed25519 is implemented.", f.Key.Type)
+	case !f.Key.Mark.Known:
+		add("mark", health.Critical, "", "There is no sign state: how far the key has signed is not known.")
+	default:
+		add("file-key", health.Warning, "", "The key is in a file that the daemon reads. Whoever has a copy of it can sign: nobody can see from here that there is none.")
+	}
+	if f.Node.Answers && f.Key.Power == 0 {
+		add("not-in-set", health.Warning, "", "The validator is not in the active set now, so its silence would prove nothing.")
+	}
+	if f.Key.Power > 0 && f.Key.Signed == 0 {
+		add("not-signing", health.Warning, "", "The validator is in the set, and the newest blocks have no signature of its.")
+	}
+	if f.Node.PEX {
+		add("seen", health.Info, "", "The validator exchanges addresses with its peers: the world may know where it is. Hiding it later does not take that back.")
+	}
+}
+
+func wantedRole(w Wanted) Role {
+	if w.Validator {
+		return RoleValidator
+	}
+	return RoleSentry
+}
+
+// takeover is what would be done at the next restart that somebody plans. Never do two programs have the right to sign:
+// the old unit has lost every way to start before the key is touched, and ours gets one only after it was armed.
+func takeover(f *Found) []Step {
+	const old, neither, ours = "the old unit alone", "neither", "ours alone"
+	steps := []Step{{"the agent is installed beside it and reports how it is; it starts nothing", old}}
+	unit := "disable " + f.Unit.Name
+	if f.Unit.Enabled == "static" || f.Unit.Enabled == "generated" || f.Unit.Enabled == "transient" {
+		unit = fmt.Sprintf("keep %s, which is %s, from being started at boot", f.Unit.Name, f.Unit.Enabled)
+	}
+	steps = append(steps, Step{unit, neither},
+		Step{fmt.Sprintf("stop it, and prove it: no process is left in its control group, and none has %s open", orHome(f)), neither})
+	mask := "mask it, so that nothing starts it again"
+	if strings.HasPrefix(f.Unit.File, "/etc/systemd/system/") {
+		mask = fmt.Sprintf("put %s aside, as systemd masks no unit whose file is there, and mask it: nothing starts it again", f.Unit.File)
+	}
+	steps = append(steps, Step{mask, neither})
+	if f.Role == RoleValidator && f.Key.Remote == "" {
+		mark := "with its sign state"
+		if f.Key.Mark.Known {
+			mark = fmt.Sprintf("with its sign state, which is at height %d or more and never goes back", f.Key.Mark.Height)
+		}
+		steps = append(steps, Step{fmt.Sprintf("move the consensus key out of the home into a folder of its own, disarmed, %s", mark), neither})
+	}
+	steps = append(steps, Step{fmt.Sprintf("make %s the home of pressenter-node, with the same node id and the same program", orHome(f)), neither})
+	if f.Role == RoleValidator && f.Key.Remote == "" {
+		steps = append(steps, Step{"arm the key: the old unit is masked, its death is proven, and the mark is known", ours})
+	}
+	return append(steps, Step{"start pressenter-node.service", ours})
+}
+
+func orHome(f *Found) string {
+	if f.Home.Path == "" {
+		return "the daemon's home"
+	}
+	return f.Home.Path
+}
