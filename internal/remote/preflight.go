@@ -82,7 +82,7 @@ func (p *Provider) refuse(f facts, h deployment.Host) (why []error) {
 			no("port %d/%s is taken by %s: stop and disable that, or use another server", s.port, s.protocol, orSomething(s.program))
 		}
 		if len(f.daemons) > 0 {
-			no("a chain's daemon or signer runs there already (%s): if it signs with the same key, two would sign; stop and disable it, or use another server", strings.Join(f.daemons, ", "))
+			no("a chain's daemon or signer runs there already (%s): if it signs with the same key, two would sign; 'pressenter adopt %s' shows what it is; stop and disable it, or use another server", strings.Join(f.daemons, ", "), h.Name)
 		}
 	}
 	if !f.nft && !f.apt {
