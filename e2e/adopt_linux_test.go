@@ -215,7 +215,6 @@ func TestAdoptLooks(t *testing.T) {
 		if !said.has("validator is a validator, run by cosmos.service", b.address, "0 changes") {
 			t.Errorf("%v", said)
 		}
-		t.Log(said.out)
 	})
 	t.Run("two services", func(t *testing.T) {
 		b.feed(t, []byte(strings.ReplaceAll(oldUnit, oldHome, "/home/chain/.other")), "cat >/etc/systemd/system/other.service; systemctl daemon-reload")
