@@ -217,12 +217,12 @@ func TestAdoptLooks(t *testing.T) {
 		}
 	})
 	t.Run("two services", func(t *testing.T) {
-		b.feed(t, []byte(strings.ReplaceAll(oldUnit, oldHome, "/home/chain/.other")), "cat >/etc/systemd/system/other.service; systemctl daemon-reload")
-		b.refuses(t, []string{"more than one service", "cosmos.service", "other.service", "--unit"}, "adopt", config.ValidatorHost)
-		if p := b.look(t, "--unit", "other.service"); p.Found.Program.Pid != 0 || !code(p, "other-daemon") || !code(p, "not-running") {
+		b.feed(t, []byte(strings.ReplaceAll(oldUnit, oldHome, "/home/chain/.other")), `cat >"/etc/systemd/system/other\x2dnode.service"; systemctl daemon-reload`)
+		b.refuses(t, []string{"more than one service", "cosmos.service", `other\x2dnode.service`, "--unit"}, "adopt", config.ValidatorHost)
+		if p := b.look(t, "--unit", `other\x2dnode.service`); p.Found.Program.Pid != 0 || !code(p, "other-daemon") || !code(p, "not-running") {
 			t.Errorf("%+v", p)
 		}
-		b.in(t, "rm /etc/systemd/system/other.service; systemctl daemon-reload")
+		b.in(t, `rm "/etc/systemd/system/other\x2dnode.service"; systemctl daemon-reload`)
 	})
 	t.Run("a service that is stopped", func(t *testing.T) {
 		b.in(t, "systemctl disable --now cosmos.service")

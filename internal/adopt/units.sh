@@ -36,8 +36,8 @@ if [ $# = 0 ]; then
 	# Those that are written down, too: what is stopped now may start at the next boot. Of templates there are none to see.
 	written=$(systemctl list-unit-files --type=service --no-legend --no-pager --plain |
 		sed -n 's/^\([A-Za-z0-9:_.@\\-]*\.service\) .*/\1/p' | grep -v -e '@\.service$' -e '^pressenter-' |
-		xargs systemctl show --no-pager --property=Id,ExecStart -- |
-		awk 'BEGIN { RS = "" } /cosmovisor run |d start |d start;|cometbft node|tendermint node/ {
+		xargs -d '\n' systemctl show --no-pager --property=Id,ExecStart -- |
+		awk 'BEGIN { RS = "" } /cosmovisor run |d start |d start;|cometbft node|tendermint node/ && !/argv\[\]=\/etc\/init\.d\// {
 			for (i = 1; i <= NF; i++) if (substr($i, 1, 3) == "Id=") print substr($i, 4) }')
 	names=$(printf '%s\n' $running $written | grep -v '^pressenter-' | sort -u)
 fi
