@@ -64,6 +64,16 @@ func (f Found) Address() string {
 	return fmt.Sprintf("module.%s.%s.%s[%q]", f.Cloud, f.Type, label, f.Host)
 }
 
+// Named says whether the resource has the name that the modules give it: a label alone is easily copied.
+func (f Found) Named(deployment, id string) bool {
+	if f.Type == "hcloud_placement_group" {
+		cut := min(len(deployment), 20)
+		return f.Name == strings.Trim(deployment[:cut], "-")+"-"+id[:min(6, len(id))]+"-"+f.Host
+	}
+	name := ResourceName(deployment, id, f.Host)
+	return f.Name == name || slices.Contains([]string{name + "-data", name + "-v4", name + "-v6"}, f.Name)
+}
+
 // Preflight returns the files of a configuration that only looks: whether regions, sizes and images exist and names are
 // free. Give it the hosts that are to be made: the name of one that is there is taken. Its output checks is a map from a cloud to a list of objects: host (or ""), what (account, quota, region, size,
 // image or name), name, and the bool ok. What cannot be asked is in [Cloud.Unchecked].

@@ -228,6 +228,9 @@ func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, er
 	if err := s.allKnown(); err != nil {
 		return "", err
 	}
+	if err := s.regain(ctx); err != nil {
+		return "", err
+	}
 	for _, group := range byRank(targets) { // validator first: signing ends before anything else does
 		for _, t := range group {
 			err := s.destroyTarget(ctx, t, keys)

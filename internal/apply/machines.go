@@ -26,6 +26,7 @@ type Cloud struct {
 	Tool        string   // of OpenTofu or Terraform, a name or a path
 	Environment []string // names of further variables that it may see
 	Unasked     bool     // buy without asking the clouds first whether that can be
+	Looked      bool     // what may be there and could not be found was looked for by a person
 }
 
 // unborn stands for what is made with the first machine, in plans before that.
@@ -40,8 +41,8 @@ func SSHKey(d deployment.Dir) string { return filepath.Join(d.Operator(), "ssh_k
 // observeMachines asks the clouds, by way of the tool, what would have to change.
 func (s *Session) observeMachines(ctx context.Context) error {
 	s.have.Machines, s.have.Bought, s.have.Checks = nil, nil, nil
-	if len(s.clouds()) == 0 {
-		return nil
+	if err := s.recallClouds(ctx); err != nil || len(s.clouds()) == 0 {
+		return err
 	}
 	for _, h := range s.own.inventory.Hosts {
 		if h.Bought() && h.Address != "" {
@@ -92,8 +93,10 @@ func (s *Session) workspace(ctx context.Context) (*provision.Workspace, error) {
 		return nil, err
 	}
 	w := &provision.Workspace{
-		Dir: filepath.Join(s.Dir.Operator(), "machines"), Tool: tool, Clouds: clouds, Extra: s.Cloud.Environment, Progress: s.machineWord,
+		Dir: s.machines(), Tool: tool, Clouds: clouds, Extra: s.Cloud.Environment, Progress: s.machineWord,
+		Looked: s.Cloud.Looked,
 	}
+	s.recallID(w)
 	if _, err := keyring.Protected(s.Dir.Operator()); errors.Is(err, fs.ErrNotExist) {
 		return w, nil // nothing was bought yet
 	}
@@ -110,7 +113,7 @@ func (s *Session) lockMachines() error {
 	if s.machinesLocked {
 		return nil
 	}
-	dir := filepath.Join(s.Dir.Operator(), "machines")
+	dir := s.machines()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
@@ -168,12 +171,9 @@ func (s *Session) planMachines(ctx context.Context, w *provision.Workspace, i de
 	}
 	spec := plan.Machines(i, []string{key})
 	spec.Keep = w.Clouds
-	left, err := w.Recover(ctx, spec, false)
-	if err != nil {
-		return nil, fmt.Errorf("find what earlier runs left: %w", err)
-	}
-	for _, words := range left.Unknown {
-		s.progress(Event{Word: "look in the cloud's console: " + words, Why: true})
+	w.Former = plan.Machines(s.own.inventory, nil).Hosts
+	if _, err := s.recoverMachines(ctx, w, spec); err != nil {
+		return nil, err
 	}
 	return w.Plan(ctx, spec)
 }
@@ -228,6 +228,9 @@ func (s *Session) bearMachines() error {
 	defer s.mu.Unlock()
 	inv := &s.own.inventory
 	if inv.MachinesID == "" {
+		if err := provision.Establish(s.machines()); err != nil {
+			return err
+		}
 		id := make([]byte, 6)
 		_, _ = rand.Read(id) // never fails
 		inv.MachinesID = hex.EncodeToString(id)
@@ -315,36 +318,6 @@ func (s *Session) Eject(dir string) error {
 		i.MachinesID = unbornID
 	}
 	return provision.Eject(dir, plan.Machines(i, []string{key}))
-}
-
-// returnAll gives every machine back.
-func (s *Session) returnAll(ctx context.Context) error {
-	if err := s.recallClouds(ctx); err != nil {
-		return err
-	}
-	i := s.own.inventory
-	if len(i.Clouds) == 0 {
-		return nil
-	}
-	s.want.Own = deployment.Inventory{Deployment: i.Deployment, MachinesID: i.MachinesID}
-	return s.returnMachines(ctx, nil)
-}
-
-// recallClouds asks the state in which clouds something was bought, if the inventory has forgotten it.
-func (s *Session) recallClouds(ctx context.Context) error {
-	if _, err := os.Stat(filepath.Join(s.Dir.Operator(), "machines", "main.tf.json")); err != nil || len(s.own.inventory.Clouds) > 0 {
-		return nil
-	}
-	w, err := s.workspace(ctx)
-	if err != nil {
-		return err
-	}
-	clouds, err := w.CloudsInState(ctx)
-	if err == nil && len(clouds) > 0 && s.own.inventory.MachinesID == "" {
-		err = fmt.Errorf("machines of %s are in the state, and the inventory does not know them: bring %s back from a copy", strings.Join(clouds, " and "), filepath.Join(s.Dir.Operator(), "inventory.json"))
-	}
-	s.own.inventory.Clouds = clouds
-	return err
 }
 
 // machineWord passes on what happens to machines.

@@ -48,6 +48,7 @@ func newPlanCmd(g *global) *cobra.Command {
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print the plan as JSON")
 	unaskedFlag(c, g)
+	lookedFlag(c, g)
 	c.Flags().BoolVar(&detailed, "detailed-exitcode", false, "exit 2 when there are changes")
 	daemonFlag(c, g)
 	return c
@@ -76,6 +77,7 @@ func newApplyCmd(g *global) *cobra.Command {
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	unaskedFlag(c, g)
+	lookedFlag(c, g)
 	c.Flags().BoolVar(&lost, "replace-lost", false, "the validator's host is lost for ever: make a new one, to which the key is restored")
 	daemonFlag(c, g)
 	return c

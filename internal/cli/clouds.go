@@ -18,7 +18,12 @@ func unaskedFlag(c *cobra.Command, g *global) {
 	c.Flags().BoolVar(&g.unasked, "unasked", false, "do not ask the clouds whether machines can be had before buying them")
 }
 
-// offer are the checks of what machines are bought with: the tool, the credentials, and what the clouds say of machines that
+// lookedFlag is for what no cloud tells.
+func lookedFlag(c *cobra.Command, g *global) {
+	c.Flags().BoolVar(&g.looked, "looked", false, "what was said to be in doubt was looked for in the clouds' consoles")
+}
+
+// clouds are the checks of what machines are bought with: the tool, the credentials, and what the clouds say of machines that
 // are not bought yet.
 func (d *doctorCmd) clouds(ctx context.Context) []doctor.Check {
 	s, err := d.look()
@@ -72,4 +77,3 @@ func answerCheck(c provision.Check) doctor.Check {
 	}
 	return check
 }
-

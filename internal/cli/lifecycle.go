@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -133,6 +134,8 @@ func newDestroyCmd(g *global) *cobra.Command {
 			if err := typedName(c, s, name, keys); err != nil {
 				return err
 			}
+			pr := &progress{out: c.OutOrStdout(), style: styleFor(c.OutOrStdout()), begun: time.Now(), live: isTerminal(c.OutOrStdout())}
+			s.Progress = pr.show
 			kept, err := s.Destroy(c.Context(), keys, reporter(c, "destroyed"))
 			if err != nil {
 				return err
@@ -143,6 +146,7 @@ func newDestroyCmd(g *global) *cobra.Command {
 			return nil
 		},
 	}
+	lookedFlag(c, g)
 	c.Flags().StringVar(&name, "name", "", "the deployment's name, instead of typing it")
 	c.Flags().BoolVar(&keys, "delete-keys", false, "destroy consensus keys, their backups and the keyring too")
 	return c

@@ -24,6 +24,8 @@ type global struct {
 	daemon string
 	// unasked: machines are bought without asking the clouds first.
 	unasked bool
+	// looked: what may be there was looked for in the clouds' consoles.
+	looked bool
 }
 
 // load reads the config.
@@ -80,7 +82,7 @@ func (g *global) sessionFor(c config.Deployment) (*apply.Session, error) {
 	hosts, servers := hostsOf(c.Name, dir, exe)
 	return &apply.Session{
 		Config: c, Dir: dir, Daemon: g.findDaemon(c, exe), Provider: hosts, PublicOf: servers.PublicOf, SeenFrom: servers.SeenFrom, Who: who(), Build: build(),
-		Cloud:      apply.Cloud{Tool: os.Getenv("PRESSENTER_TOFU"), Environment: strings.Fields(os.Getenv("PRESSENTER_TOFU_ENVIRONMENT")), Unasked: g.unasked},
+		Cloud:      apply.Cloud{Tool: os.Getenv("PRESSENTER_TOFU"), Environment: strings.Fields(os.Getenv("PRESSENTER_TOFU_ENVIRONMENT")), Unasked: g.unasked, Looked: g.looked},
 		Passphrase: askPassphrase,
 	}, nil
 }

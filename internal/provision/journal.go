@@ -12,17 +12,21 @@ import (
 
 // ledger is what the journals of some runs say together.
 type ledger struct {
-	spec  tofu.Spec         // of the last run, with the hosts and addresses of operators of all
-	made  map[string]string // ids by address
-	begun map[string]bool   // addresses of what was begun to be made and not seen to end well
-	gone  map[string]bool   // address and id of what was seen to be destroyed
+	wanted map[string]bool   // hosts that are to be there
+	spec   tofu.Spec         // of the last run, with the hosts and addresses of operators of all
+	made   map[string]string // ids by address
+	begun  map[string]bool   // addresses of what was begun to be made and not seen to end well
+	gone   map[string]bool   // address and id of what was seen to be destroyed
 }
 
 func newLedger(spec tofu.Spec) *ledger {
-	l := &ledger{spec: spec, made: map[string]string{}, begun: map[string]bool{}, gone: map[string]bool{}}
+	l := &ledger{spec: spec, wanted: map[string]bool{}, made: map[string]string{}, begun: map[string]bool{}, gone: map[string]bool{}}
 	l.spec.Hosts = maps.Clone(spec.Hosts)
 	if l.spec.Hosts == nil {
 		l.spec.Hosts = map[string]tofu.Host{}
+	}
+	for name := range spec.Hosts {
+		l.wanted[name] = true
 	}
 	l.spec.Imports, l.spec.Moved, l.spec.Removed = nil, nil, nil
 	return l

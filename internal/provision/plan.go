@@ -49,6 +49,9 @@ func (w *Workspace) Plan(ctx context.Context, spec tofu.Spec) (*Plan, error) {
 		return nil, fmt.Errorf("plan machines: %w", err)
 	}
 	p, err := w.plan(ctx, spec)
+	if err == nil {
+		err = w.doubt(p)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("plan machines: %w", err)
 	}

@@ -19,6 +19,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/pressenter/pressenter/tofu"
 )
 
 // Workspace is the folder in which a deployment's machines are kept as code. Only one process may use it at a time.
@@ -33,10 +35,16 @@ type Workspace struct {
 	Extra []string
 	// Progress is told what happens, if not nil.
 	Progress func(Event)
+	// Former are machines that may have been made, whether or not they are wanted, as another record than the journals has
+	// them: for when these are gone.
+	Former map[string]tofu.Host
+	// Looked: a person looked in the clouds' consoles for what is in doubt, so it holds up nothing any more.
+	Looked bool
 
-	kept      []string // clouds that nobody wants any more and of which something is left
-	recovered bool     // earlier runs were looked at by this process
-	warned    bool     // that the state is not encrypted
+	kept      []string          // clouds that nobody wants any more and of which something is left
+	recovered bool              // earlier runs were looked at by this process
+	warned    bool              // that the state is not encrypted
+	held      map[string]string // words about addresses at which nothing may be made
 }
 
 // Machine is what a host became in its cloud.

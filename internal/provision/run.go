@@ -149,5 +149,5 @@ func (w *Workspace) settle() error {
 		}
 	}
 	w.recovered = true
-	return nil
+	return w.found()
 }

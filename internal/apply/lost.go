@@ -1,0 +1,199 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/provision"
+	"github.com/pressenter/pressenter/tofu"
+)
+
+// machines is the folder in which the machines are kept as code.
+func (s *Session) machines() string { return filepath.Join(s.Dir.Operator(), "machines") }
+
+// recallID takes from the journals what is in the names and labels of all machines, if the inventory has lost it.
+func (s *Session) recallID(w *provision.Workspace) {
+	if id := w.ID(); s.own.inventory.MachinesID == "" && id != unbornID {
+		s.own.inventory.MachinesID = id
+	}
+	if s.want.Own.MachinesID == "" {
+		s.want.Own.MachinesID = s.own.inventory.MachinesID
+	}
+}
+
+// recallClouds asks the state in which clouds something was bought, if the inventory has forgotten it.
+func (s *Session) recallClouds(ctx context.Context) error {
+	if _, err := os.Stat(filepath.Join(s.machines(), "main.tf.json")); err != nil || len(s.own.inventory.Clouds) > 0 {
+		return nil
+	}
+	w, err := s.workspace(ctx)
+	if err != nil {
+		return err
+	}
+	clouds, err := w.CloudsInState(ctx)
+	if err == nil && len(clouds) > 0 && s.own.inventory.MachinesID == "" {
+		err = fmt.Errorf("machines of %s are in the state, and neither the inventory nor a journal knows them: bring %s back from a copy", strings.Join(clouds, " and "), filepath.Join(s.Dir.Operator(), "inventory.json"))
+	}
+	s.own.inventory.Clouds = clouds
+	return err
+}
+
+// lost says that machines were bought, and that nothing is left here of what was known of them.
+func (s *Session) lost(w *provision.Workspace) bool {
+	return s.own.inventory.MachinesID != "" && w.Blank()
+}
+
+// recoverMachines finds what the state does not know.
+func (s *Session) recoverMachines(ctx context.Context, w *provision.Workspace, spec tofu.Spec) (provision.Recovery, error) {
+	left, err := w.Recover(ctx, spec, s.lost(w))
+	if err != nil {
+		return left, fmt.Errorf("find what earlier runs left: %w", err)
+	}
+	if left.Lost {
+		s.progress(Event{Word: fmt.Sprintf("what was known of the machines was gone: %d of their parts were found again at %s by the deployment's id",
+			len(left.Taken), strings.Join(w.Clouds, " and ")), Why: true})
+	}
+	for _, words := range left.Unknown {
+		s.progress(Event{Word: "look in the cloud's console: " + words, Why: true})
+	}
+	return left, nil
+}
+
+// NotFound says what a search for lost machines did not find, before they are given back.
+type NotFound struct {
+	Hosts   []string // whose machines were not found at all
+	Unknown []string // what no cloud tells
+}
+
+// Error implements error.
+func (e *NotFound) Error() string {
+	var why []string
+	if len(e.Hosts) > 0 {
+		why = append(why, fmt.Sprintf("the accounts of the credentials in the environment have no machine of %s", strings.Join(e.Hosts, ", ")))
+	}
+	why = append(why, e.Unknown...)
+	return "what was known of the machines is gone, and not all was found again; it may still be paid for: " + strings.Join(why, "; ")
+}
+
+// Hint says what to do.
+func (e *NotFound) Hint() string {
+	return "check that the credentials are of the account in which it was bought, and look in its console. 'pressenter destroy --looked' gives back what was found; the rest is yours to delete there"
+}
+
+// regain finds the machines by their labels before a destroy gives them back, if what was known of them is lost. Until then
+// nothing is destroyed: the inventory, which says what to look for, goes with the hosts.
+func (s *Session) regain(ctx context.Context) error {
+	i := &s.own.inventory
+	if i.MachinesID == "" && len(s.clouds()) == 0 {
+		return nil
+	}
+	bought := slices.DeleteFunc(slices.Clone(i.Hosts), func(h deployment.Host) bool { return !h.Bought() })
+	w := &provision.Workspace{Dir: s.machines()}
+	if s.lost(w) && len(cloudsOf(i.Clouds, bought)) == 0 { // it has forgotten where, too
+		i.Clouds = s.configured()
+	}
+	i.Clouds = cloudsOf(i.Clouds, bought)
+	if len(i.Clouds) == 0 {
+		return nil
+	}
+	if err := s.own.dir.SaveInventory(*i); err != nil {
+		return err
+	}
+	w, err := s.workspace(ctx)
+	if err != nil {
+		return err
+	}
+	w.Former = plan.Machines(deployment.Inventory{Hosts: bought}, nil).Hosts
+	left, err := s.recoverMachines(ctx, w, s.nothing())
+	if err != nil || s.Cloud.Looked || !left.Lost {
+		return err
+	}
+	missing := slices.DeleteFunc(left.Missing, func(name string) bool { h, _ := i.Host(name); return h.Address == "" })
+	if len(missing) > 0 || len(left.Unknown) > 0 {
+		return &NotFound{missing, left.Unknown}
+	}
+	return nil
+}
+
+// configured are the clouds that the config names.
+func (s *Session) configured() []string {
+	used := []string{s.Config.ProviderOf(s.Config.Validator.Machine)}
+	for _, sentry := range s.Config.Sentries {
+		used = append(used, s.Config.ProviderOf(sentry.Machine))
+	}
+	used = slices.DeleteFunc(used, func(name string) bool { _, cloud := tofu.Lookup(name); return !cloud })
+	slices.Sort(used)
+	return slices.Compact(used)
+}
+
+// nothing is what is wanted of machines in the end.
+func (s *Session) nothing() tofu.Spec {
+	i := s.own.inventory
+	name := i.Deployment
+	if name == "" {
+		name = s.Config.Name
+	}
+	spec := plan.Machines(deployment.Inventory{Deployment: name, MachinesID: i.MachinesID, AdminCIDRs: s.Config.Admin.CIDRs}, []string{unbornKey})
+	spec.Keep = i.Clouds
+	return spec
+}
+
+// rounds bounds how often a destroy looks for more: of two machines with one label the state holds one at a time.
+const rounds = 5
+
+// StillThere says what carries the deployment's id after all was given back.
+type StillThere struct{ What []string }
+
+// Error implements error.
+func (e *StillThere) Error() string {
+	return "what carries the deployment's id is still there, and may be paid for: " + strings.Join(e.What, "; ")
+}
+
+// Hint says what to do.
+func (e *StillThere) Hint() string {
+	return "delete it in the cloud's console, if it is yours, and run 'pressenter destroy' again; with --looked it stays there"
+}
+
+// returnAll gives every machine back, and looks by their labels whether one is left.
+func (s *Session) returnAll(ctx context.Context) error {
+	if err := s.recallClouds(ctx); err != nil {
+		return err
+	}
+	if len(s.own.inventory.Clouds) == 0 {
+		return nil
+	}
+	w, err := s.workspace(ctx)
+	if err != nil {
+		return err
+	}
+	var left []string
+	for round := range rounds {
+		if _, err := w.Recover(ctx, s.nothing(), round > 0 || s.lost(w)); err != nil {
+			return fmt.Errorf("find what earlier runs left: %w", err)
+		}
+		p, err := w.Plan(ctx, s.nothing())
+		if err != nil {
+			return err
+		}
+		if err := w.Apply(ctx, p); err != nil {
+			return err
+		}
+		if left, err = w.Left(ctx, s.own.inventory.MachinesID); err != nil {
+			return err
+		}
+		if len(left) == 0 || round > 0 && p.Empty() {
+			break
+		}
+	}
+	if len(left) > 0 && !s.Cloud.Looked {
+		return &StillThere{left}
+	}
+	s.own.inventory.Clouds = nil
+	return s.own.dir.SaveInventory(s.own.inventory)
+}

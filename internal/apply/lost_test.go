@@ -1,0 +1,92 @@
+package apply
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/pressenter/pressenter/internal/provision"
+	"github.com/pressenter/pressenter/tofu"
+)
+
+// neighbours buys a machine for another deployment in the same account, and returns what there is of it.
+func (m *market) neighbours() map[string][]string {
+	m.t.Helper()
+	tool, err := provision.Find(m.t.Context(), m.Cloud.Tool)
+	must(m.t, err)
+	w := &provision.Workspace{Dir: filepath.Join(m.t.TempDir(), "w"), Tool: tool, Clouds: []string{"hetzner"}}
+	p, err := w.Plan(m.t.Context(), tofu.Spec{
+		Deployment: "hub", ID: "ffffffffffff", SSHKeys: []string{unbornKey},
+		Hosts: map[string]tofu.Host{"s1": {Cloud: "hetzner", Role: tofu.RoleSentry, Region: "fsn1", Size: "cx33"}},
+	})
+	must(m.t, err)
+	must(m.t, w.Apply(m.t.Context(), p))
+	return m.objects()
+}
+
+// forgets deletes what is known here of machines, and what of the inventory is said.
+func (m *market) forgets(clouds, id bool) {
+	m.t.Helper()
+	must(m.t, os.RemoveAll(m.machines()))
+	m.inventory(clouds, id)
+}
+
+func (m *market) inventory(clouds, id bool) {
+	m.t.Helper()
+	i := m.own.inventory
+	if clouds {
+		i.Clouds = nil
+	}
+	if id {
+		i.MachinesID = ""
+	}
+	must(m.t, m.own.dir.SaveInventory(i))
+	m.again()
+}
+
+// All that was known of the machines is gone: they are found again by the deployment's id, nothing is bought twice, and what
+// is destroyed is theirs alone.
+func TestMachinesAreFoundAgain(t *testing.T) {
+	m := newMarket(t)
+	theirs := m.neighbours()
+	applies(t, m.Session)
+	all := m.objects()
+
+	m.forgets(false, false)
+	applies(t, m.Session)
+	if diff := cmp.Diff(all, m.objects()); diff != "" {
+		t.Errorf("bought or lost (-before +after):\n%s", diff)
+	}
+	if p, err := m.Plan(t.Context()); err != nil || !p.Empty() {
+		t.Errorf("after that: %v, %v", p.Steps(), err)
+	}
+
+	m.inventory(true, true) // the folder is there, the inventory has forgotten it
+	if p, err := m.Plan(t.Context()); err != nil || !p.Empty() {
+		t.Errorf("without a word of it in the inventory: %v, %v", p.Steps(), err)
+	}
+	i := m.own.inventory
+	must(t, m.own.dir.SaveInventory(i))
+
+	m.forgets(true, false)
+	cloud := filepath.Join(m.cloud, "cloud.json")
+	must(t, os.Rename(cloud, cloud+".away")) // another account
+	var notFound *NotFound
+	if _, err := m.Session.Destroy(t.Context(), false, func(Target, error) {}); !errors.As(err, &notFound) || !strings.Contains(err.Error(), "no machine of s1, s2, validator") {
+		t.Fatalf("in another account: %v", err)
+	}
+	must(t, os.Rename(cloud+".away", cloud))
+	if len(m.own.inventory.Hosts) != 3 {
+		t.Error("hosts were destroyed before their machines were found")
+	}
+	m.again()
+	_, err := m.Session.Destroy(t.Context(), false, func(Target, error) {})
+	must(t, err)
+	if diff := cmp.Diff(theirs, m.objects()); diff != "" {
+		t.Errorf("what is left, beside the neighbours' (-want +got):\n%s", diff)
+	}
+}
