@@ -43,7 +43,7 @@ func TestDo(t *testing.T) {
 	o.Crash = func(s plan.Step, after bool) { met = append(met, fmt.Sprintf("%s %v", s.Host(), after)) }
 	err := o.Do(t.Context(), stages([]string{"s1"}, []string{"s2"}, []string{"validator"}))
 	var step *StepError
-	if !errors.As(err, &step) || step.Step.Host() != "s2" || !errors.Is(err, failed) || err.Error() != "restart agent of s2 (other build): no" {
+	if !errors.As(err, &step) || step.Step.Host() != "s2" || !errors.Is(err, failed) || err.Error() != "restart the agent of s2: it is of another build: no" {
 		t.Errorf("err %v", err)
 	}
 	if want := []string{"s1", "s2"}; !slices.Equal(did, want) {
