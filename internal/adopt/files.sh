@@ -22,7 +22,9 @@ tell() {
 		all=$(text "$2" 131072)
 		case "$all" in *PrivKey*) ;; *) printf '%s' "$all" ;; esac
 		;;
-	pub) flat "$2" | sed -n 's|.*"pub_key":{"type":"\([A-Za-z0-9/]*\)","value":"\([A-Za-z0-9+/=]*\)"}.*|\1 \2|p' ;;
+	pub) # no longer than 48 bytes: a private key of the usual kind has 64
+		flat "$2" | sed -n 's|.*"pub_key":{"type":"\([a-z]*/PubKey[A-Za-z0-9_]*\)","value":"\([A-Za-z0-9+/=]\{1,64\}\)"}.*|\1 \2|p'
+		;;
 	node)
 		key=$(flat "$2" | sed -n 's|.*"priv_key":{"type":"tendermint/PrivKeyEd25519","value":"\([A-Za-z0-9+/=]*\)"}.*|\1|p')
 		[ ${#key} = 88 ] || return 0

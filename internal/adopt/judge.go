@@ -32,8 +32,10 @@ func (f *Found) unitNotes(u unit, main *process, argv []string) {
 		file, _, _ := strings.Cut(s, " (")
 		f.note("unit-environment", health.Warning, "It takes variables from %s, which was not read: it may hold secrets.", clean(file))
 	}
-	if u.said["RootDirectory"] != "" || u.said["RootImage"] != "" {
-		f.note("unit-root", health.Critical, "The unit has a root directory or image of its own: paths in it lead elsewhere.")
+	for _, key := range []string{"RootDirectory", "RootImage", "BindPaths", "BindReadOnlyPaths", "TemporaryFileSystem", "MountImages"} {
+		if u.said[key] != "" {
+			f.note("unit-root", health.Critical, "The unit has %s: paths mean something else to the daemon than to who looks.", key)
+		}
 	}
 	if u.said["NeedDaemonReload"] == "yes" {
 		f.note("unit-stale", health.Warning, "The unit's files were changed since systemd read them: the next start is not as this one was.")

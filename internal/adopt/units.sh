@@ -43,7 +43,7 @@ if [ $# = 0 ]; then
 fi
 for name in $(printf '%s\n' $names | head -n 8); do
 	say unit "$name"
-	say show "$(systemctl show --no-pager --timestamp=unix --property=Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,MainPID,ControlGroup,User,Restart,KillMode,TimeoutStopUSec,ExecMainStartTimestamp,ExecStart,ExecCondition,ExecStartPre,ExecStartPost,ExecReload,ExecStop,ExecStopPost,EnvironmentFiles,WantedBy,RequiredBy,TriggeredBy,BoundBy,UpheldBy,RootDirectory,RootImage -- "$name")"
+	say show "$(systemctl show --no-pager --timestamp=unix --property=Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,MainPID,ControlGroup,User,Restart,KillMode,TimeoutStopUSec,ExecMainStartTimestamp,ExecStart,ExecCondition,ExecStartPre,ExecStartPost,ExecReload,ExecStop,ExecStopPost,EnvironmentFiles,WantedBy,RequiredBy,TriggeredBy,BoundBy,UpheldBy,RootDirectory,RootImage,BindPaths,BindReadOnlyPaths,TemporaryFileSystem,MountImages -- "$name")"
 	say places "$(systemctl show --no-pager --property=Environment --value -- "$name" | tr ' ' '\n' | grep -E "$places")"
 	user=$(systemctl show --no-pager --property=User --value -- "$name")
 	[ -z "$user" ] || say owner "$(id -u -- "$user") $(id -g -- "$user") $(getent passwd -- "$user" | cut -d: -f6)"

@@ -89,7 +89,7 @@ func broughtHost(c config.Deployment, name string) (config.Machine, error) {
 	case !known:
 		return m, hint(usageError{fmt.Errorf("the config has no host %q", name)}, "it has %s", strings.Join(slices.Sorted(maps.Keys(all)), ", "))
 	case c.ProviderOf(m) != config.ProviderSSH:
-		return m, hint(usageError{fmt.Errorf("%q is no server that is there already", name)}, "give it 'provider: ssh' and an address in %s", "the config")
+		return m, hint(usageError{fmt.Errorf("%q is no server that is there already", name)}, "a host with provider ssh has an address in the config")
 	case m.Address == "":
 		return m, usageError{errors.New("it has no address")}
 	}
