@@ -202,7 +202,10 @@ func TestSecretsStay(t *testing.T) {
 			write(t, dir, "config/priv_validator_key.json", strings.NewReplacer("pub_key", "priv_key", "priv_key", "pub_key", "PrivKey", "PubKey").Replace(secret))
 		},
 	} {
-		before := text("config/config.toml")
+		before := map[string]string{"config/priv_validator_key.json": secret}
+		for _, file := range []string{"config/config.toml", "data/priv_validator_state.json"} {
+			before[file] = text(file)
+		}
 		change()
 		h := &here{units: server{unit: "cosmos.service", exec: "/usr/bin/simd start", processes: []map[string]string{me(dir, nil)}}.told()}
 		f := look(t, h)
@@ -220,7 +223,9 @@ func TestSecretsStay(t *testing.T) {
 				}
 			}
 		}
-		write(t, dir, "config/config.toml", before)
+		for file, was := range before {
+			write(t, dir, file, was)
+		}
 	}
 }
 
