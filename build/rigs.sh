@@ -26,5 +26,7 @@ fi
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pressenter/vpncloud-2.3.0
 if [ ! -x "$cache/bin/vpncloud" ] && command -v cargo >/dev/null; then
 	echo "building vpncloud 2.3.0: once, some minutes"
-	cargo install vpncloud --version 2.3.0 --locked --quiet --root "$cache" || echo "vpncloud was not built: its tests skip"
+	# Static: the servers of a lab may have an older C library than this computer.
+	RUSTFLAGS='-C target-feature=+crt-static' cargo install vpncloud --version 2.3.0 --locked --quiet --root "$cache" \
+		--target "$(rustc -vV | sed -n 's/^host: //p')" || echo "vpncloud was not built: its tests skip"
 fi

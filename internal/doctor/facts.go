@@ -122,6 +122,7 @@ type Side struct {
 	Heads      []string
 	Fork       bool
 	Mesh       netip.Prefix // of its tunnels; zero: there are none
+	Driver     string       // what carries their packets
 	Keyring    Keyring
 	Modes      []Mode
 	Err        string // what is wrong with its files

@@ -30,6 +30,7 @@ const (
 	CodeKeyring     = "keyring"
 	CodePermissions = "permissions"
 	CodeRoster      = "roster"
+	CodeMesh        = "mesh-discloses"
 	CodeBackup      = "key-backup"
 	CodeAgent       = "agent"
 	CodeVersion     = "agent-version"

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/vpncloud"
 )
 
 const (
@@ -23,7 +24,11 @@ func side(s Side) []Check {
 		return []Check{about.critical(CodeOperator, "the operator's files cannot be used: "+s.Err, "",
 			"put them back from a copy; hosts go on without them")}
 	}
-	return []Check{keyringOf(s), permissions(about, s.Modes)}
+	cs := []Check{keyringOf(s), permissions(about, s.Modes)}
+	if s.Driver == roster.MeshVpnCloud {
+		cs = append(cs, about.warning(CodeMesh, vpncloud.Discloses, "mesh.driver: "+s.Driver, "use mesh.driver: "+roster.MeshWireGuard))
+	}
+	return cs
 }
 
 func keyringOf(s Side) Check {

@@ -107,6 +107,7 @@ var ofFolder = []flaw{
 
 var ofOperator = []flaw{
 	{"operator's files", func(f *Facts) { f.Sides[0].Err = "bad JSON" }, CodeOperator, "hub", Critical, "bad JSON"},
+	{"vpncloud", func(f *Facts) { f.Sides[0].Driver = roster.MeshVpnCloud }, CodeMesh, "hub", Warning, "cannot hide the validator's"},
 	{"no keyring", func(f *Facts) { f.Sides[0].Keyring.Present = false }, CodeKeyring, "hub", Critical, "no operator keyring"},
 	{"broken keyring", func(f *Facts) { f.Sides[0].Keyring.Err = "damaged" }, CodeKeyring, "hub", Critical, "damaged"},
 	{"open keyring", func(f *Facts) { f.Sides[0].Keyring.Protected = false }, CodeKeyring, "hub", Warning, "not protected"},

@@ -92,7 +92,7 @@ func (t Target) operator(d deployment.Dir, s *Side) *keyring.Keyring {
 	if state.Effective != nil {
 		s.Generation = state.Effective.Generation
 		if state.Effective.MeshDriver != "" {
-			s.Mesh = roster.MeshNetwork(store.ID())
+			s.Mesh, s.Driver = roster.MeshNetwork(store.ID()), state.Effective.MeshDriver
 		}
 	}
 	s.Modes = t.modes(d, []string{

@@ -37,8 +37,10 @@ func (d *wireguardDriver) open(ctx context.Context, p *Process, s Spec, key tunn
 	if err != nil {
 		return nil, err
 	}
-	if err := vpncloud.Clear(s.Interface); err != nil {
-		return nil, err
+	if s.Interface != "" { // of the driver before, which was killed
+		if err := vpncloud.Clear(s.Interface); err != nil {
+			return nil, err
+		}
 	}
 	d.device, err = wireguard.Open(ctx, wireguard.Config{
 		Backend: wireguard.Backend(s.Backend), Interface: s.Interface, PrivateKey: key, Listen: listen,

@@ -13,7 +13,7 @@ func TestCheck(t *testing.T) {
 		"itself":         {"#!/bin/sh\necho VpnCloud v2.3.0\n", ""},
 		"version 1":      {"#!/bin/sh\necho VpnCloud v1.4.0\n", "is not vpncloud 2"},
 		"something else": {"#!/bin/sh\necho hello\n", "is not vpncloud 2"},
-		"newer library":  {"#!/bin/sh\necho \"libc.so.6: version \\`GLIBC_2.99' not found\" >&2\nexit 1\n", "older than the one that it is built for; build it with"},
+		"newer library":  {"#!/bin/sh\necho \"libc.so.6: version \\`GLIBC_2.99' not found\" >&2\nexit 1\n", "older than the one that it is built for; build a static one"},
 		"fails":          {"#!/bin/sh\necho no luck >&2\nexit 1\n", "no luck"},
 		"no interpreter": {"#!/nowhere/ld.so\n", "has not the C library"},
 		"no program":     {"\x7fELF", "another processor"},
