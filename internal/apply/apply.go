@@ -25,6 +25,7 @@ import (
 	"github.com/pressenter/pressenter/internal/plan"
 	"github.com/pressenter/pressenter/internal/process"
 	"github.com/pressenter/pressenter/internal/rosterdir"
+	"github.com/pressenter/pressenter/tofu"
 )
 
 // Provider supplies hosts: [local.Provider] on this computer, [remote.Provider] servers, [ByPlace] each as it is.
@@ -84,10 +85,12 @@ type Session struct {
 	locks []func()
 	// machinesLocked: one of them is on the machines.
 	machinesLocked bool
-	world          *sideState
-	own            *sideState
-	ports          *local.Ports
-	daemon         deployment.Daemon
+	// former are the machines that there were when a destroy began.
+	former map[string]tofu.Host
+	world  *sideState
+	own    *sideState
+	ports  *local.Ports
+	daemon deployment.Daemon
 	// meshSource is where the program of the mesh's driver was found; empty: it is staged, or there is none.
 	meshSource string
 	staging    sync.Mutex // one copy into the store at a time

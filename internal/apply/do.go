@@ -38,6 +38,8 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 		return s.remember(side, want, h)
 	case plan.ChangeMachines:
 		return s.changeMachines(ctx)
+	case plan.UnprotectMachines:
+		return s.unprotectMachines(ctx)
 	case plan.ReturnMachines:
 		return s.returnMachines(ctx, st.Changes)
 	case plan.StartAgent:

@@ -90,6 +90,7 @@ func (e *NotFound) Hint() string {
 // nothing is destroyed: the inventory, which says what to look for, goes with the hosts.
 func (s *Session) regain(ctx context.Context) error {
 	i := &s.own.inventory
+	s.former = plan.Machines(*i, nil).Hosts
 	if i.MachinesID == "" && len(s.clouds()) == 0 {
 		return nil
 	}
@@ -109,7 +110,7 @@ func (s *Session) regain(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w.Former = plan.Machines(deployment.Inventory{Hosts: bought}, nil).Hosts
+	w.Former = s.former
 	left, err := s.recoverMachines(ctx, w, s.nothing())
 	if err != nil || s.Cloud.Looked || !left.Lost {
 		return err
@@ -172,6 +173,7 @@ func (s *Session) returnAll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	w.Former = s.former
 	var left []string
 	for round := range rounds {
 		if _, err := w.Recover(ctx, s.nothing(), round > 0 || s.lost(w)); err != nil {
@@ -181,7 +183,7 @@ func (s *Session) returnAll(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := w.Apply(ctx, p); err != nil {
+		if err := s.applyMachines(ctx, w, p); err != nil {
 			return err
 		}
 		if left, err = w.Left(ctx, s.own.inventory.MachinesID); err != nil {

@@ -55,6 +55,11 @@ func TestMachinesAreFoundAgain(t *testing.T) {
 	theirs := m.neighbours()
 	applies(t, m.Session)
 	all := m.objects()
+	b, err := os.ReadFile(filepath.Join(m.cloud, "cloud.json"))
+	must(t, err)
+	if n := strings.Count(strings.ReplaceAll(string(b), " ", ""), `"delete_protection":true`); n != 3 { // server and addresses of the validator
+		t.Errorf("%d things are protected in the cloud", n)
+	}
 
 	m.forgets(false, false)
 	applies(t, m.Session)
@@ -84,7 +89,7 @@ func TestMachinesAreFoundAgain(t *testing.T) {
 		t.Error("hosts were destroyed before their machines were found")
 	}
 	m.again()
-	_, err := m.Session.Destroy(t.Context(), false, func(Target, error) {})
+	_, err = m.Session.Destroy(t.Context(), false, func(Target, error) {})
 	must(t, err)
 	if diff := cmp.Diff(theirs, m.objects()); diff != "" {
 		t.Errorf("what is left, beside the neighbours' (-want +got):\n%s", diff)

@@ -200,7 +200,7 @@ func (s *Session) changeMachines(ctx context.Context) error {
 	if err := covered(s.lasting(p.Changes), s.have.Machines); err != nil {
 		return err
 	}
-	if err := w.Apply(ctx, p); err != nil { // an empty one too: it brings addresses that the cloud changed into the state
+	if err := s.applyMachines(ctx, w, p); err != nil { // an empty one too: it brings addresses that the cloud changed into the state
 		return err
 	}
 	return s.takeMachines(ctx, w)
@@ -288,7 +288,7 @@ func (s *Session) returnMachines(ctx context.Context, shown []provision.Change) 
 		}
 	}
 	if !p.Empty() {
-		if err := w.Apply(ctx, p); err != nil {
+		if err := s.applyMachines(ctx, w, p); err != nil {
 			return err
 		}
 	}

@@ -30,7 +30,7 @@ func Machines(i deployment.Inventory, sshKeys []string) tofu.Spec {
 }
 
 func bought(h deployment.Host) tofu.Host {
-	m := tofu.Host{Cloud: h.Provider, Role: string(h.Role), Region: h.Region, Size: h.Size, VolumeGB: h.VolumeGB}
+	m := tofu.Host{Cloud: h.Provider, Role: string(h.Role), Region: h.Region, Size: h.Size, VolumeGB: h.VolumeGB, Protected: protects(h)}
 	if c, ok := tofu.Lookup(h.Provider); ok && c.Spreads {
 		m.Group = "all"
 	}

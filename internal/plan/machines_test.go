@@ -90,6 +90,38 @@ func TestMachinesThatWereNotNoted(t *testing.T) {
 	t.Error("nobody notes where the machines are")
 }
 
+// What signs is protected where its cloud can, and unprotected by a step of its own before it is destroyed.
+func TestProtectedMachines(t *testing.T) {
+	w, o := inCloud(t, true)
+	for name, h := range Machines(w.Own, nil).Hosts {
+		if h.Protected != (name == "validator") {
+			t.Errorf("%s is protected: %v", name, h.Protected)
+		}
+	}
+	if protects(deployment.Host{Provider: "vultr", Role: "validator"}) {
+		t.Error("vultr protects nothing")
+	}
+	o.Machines = []provision.Change{
+		{Kind: provision.Server, Host: "c1", Action: provision.Destroy, Protected: true},
+		{Kind: provision.Address, Host: "c1", Action: provision.Destroy, Protected: true},
+		{Kind: provision.Server, Host: "s9", Action: provision.Destroy},
+	}
+	p, err := Make(w, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var words []string
+	for _, s := range p.Steps() {
+		switch s.(type) {
+		case UnprotectMachines, ReturnMachines:
+			words = append(words, s.String())
+		}
+	}
+	if len(words) != 2 || words[0] != "take their clouds' protection off c1, so that they can be destroyed" {
+		t.Errorf("steps %q", words)
+	}
+}
+
 func TestLeavingMachinesGoLast(t *testing.T) {
 	var left deployment.Inventory
 	left.Put(deployment.Host{Name: "s1", Provider: "hetzner"})

@@ -105,6 +105,7 @@ func Make(want Want, have Observed) (Plan, error) {
 		b.destroy(s)
 	}
 	if len(b.returns) > 0 {
+		b.unprotect(b.returns)
 		b.stage([]Step{ReturnMachines{On{Deployment: want.Own.Deployment}, b.returns}})
 	}
 	b.cost(have.Bought)
@@ -213,6 +214,7 @@ func (b *builder) setUp(sides []side) {
 	buys, returns := split(b.have.Machines, b.want.Own)
 	placeless := func(h deployment.Host) bool { return h.Bought() && h.Address == "" }
 	if len(buys) > 0 || slices.ContainsFunc(b.want.Own.Hosts, placeless) { // bought by a run that was cut off, and not noted
+		b.unprotect(buys)
 		b.stage([]Step{ChangeMachines{On{Deployment: b.want.Own.Deployment}, buys, slices.ContainsFunc(buys, provision.Change.Loses)}})
 	}
 	b.returns = returns

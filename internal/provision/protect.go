@@ -57,14 +57,18 @@ func (w *Workspace) Unprotect(ctx context.Context, p *Plan) (*Plan, error) {
 	return u, nil
 }
 
-// applied is the configuration of the last run, with hosts of earlier ones that are not in it.
+// applied is the configuration of the last run, with hosts of earlier ones that are not in it, and former ones that no run
+// knows.
 func (w *Workspace) applied(wanted tofu.Spec) (tofu.Spec, error) {
 	all, err := w.runs()
 	if err != nil {
 		return tofu.Spec{}, err
 	}
 	spec := wanted
-	hosts := map[string]tofu.Host{}
+	hosts := maps.Clone(w.Former)
+	if hosts == nil {
+		hosts = map[string]tofu.Host{}
+	}
 	for _, r := range all {
 		maps.Copy(hosts, r.Spec.Hosts)
 		spec = r.Spec

@@ -1,0 +1,57 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/pressenter/pressenter/internal/provision"
+)
+
+// unprotectMachines takes the clouds' protection off what returning machines will destroy.
+func (s *Session) unprotectMachines(ctx context.Context) error {
+	w, err := s.workspace(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := s.planMachines(ctx, w, s.want.Own)
+	if err != nil {
+		return err
+	}
+	return s.unprotect(ctx, w, p)
+}
+
+// unprotect takes the protection off whatever p would destroy, by a run of its own.
+func (s *Session) unprotect(ctx context.Context, w *provision.Workspace, p *provision.Plan) error {
+	hosts := p.Protected()
+	if len(hosts) == 0 {
+		return nil
+	}
+	u, err := w.Unprotect(ctx, p)
+	if err != nil {
+		return err
+	}
+	s.progress(Event{Word: "the clouds' protection is taken off " + strings.Join(hosts, ", "), Why: true})
+	return w.Apply(ctx, u)
+}
+
+// applyMachines does a plan of machines, what is protected unprotected first.
+func (s *Session) applyMachines(ctx context.Context, w *provision.Workspace, p *provision.Plan) error {
+	if len(p.Protected()) == 0 {
+		return w.Apply(ctx, p)
+	}
+	if err := s.unprotect(ctx, w, p); err != nil {
+		return err
+	}
+	next, err := w.Plan(ctx, p.Spec)
+	if err != nil {
+		return err
+	}
+	for _, c := range next.Changes {
+		if c.Loses() && !slices.ContainsFunc(p.Changes, func(o provision.Change) bool { return o.Address == c.Address && o.Loses() }) {
+			return fmt.Errorf("the machines changed while their protection was taken off: %s %s was not in the plan; run it again", c.Action, c.Address)
+		}
+	}
+	return w.Apply(ctx, next)
+}
