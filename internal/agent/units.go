@@ -18,12 +18,13 @@ import (
 type units struct {
 	folder Folder
 
-	mu   sync.Mutex // guards what follows
-	at   time.Time  // of the last look
-	node systemd.Unit
-	mesh systemd.Unit
-	err  error
-	note unitsNote
+	mu      sync.Mutex // guards what follows
+	at      time.Time  // of the last look
+	node    systemd.Unit
+	mesh    systemd.Unit
+	running [2]process.Identity // of node and mesh
+	err     error
+	note    unitsNote
 }
 
 // unitsNote is what must outlive the agent, and the machine's reboots.
@@ -47,17 +48,39 @@ func newUnits(f Folder) (*units, error) {
 
 func (f Folder) unitsNote() string { return f.path("agent", "units.json") }
 
-// lookAgain is how long a look holds: a turn of the agent asks several times for the same.
-const lookAgain = 300 * time.Millisecond
+const (
+	// lookAgain is how long a look holds: a turn of the agent asks several times for the same.
+	lookAgain = 300 * time.Millisecond
+	// lookSteady is how long it holds while both units run on. To ask systemd is most of what an agent costs.
+	lookSteady = 5 * time.Second
+)
+
+// steady says whether both units ran at the last look, and their processes still do.
+func (u *units) steady() bool {
+	if u.err != nil || time.Since(u.at) >= lookSteady {
+		return false
+	}
+	for i, unit := range []systemd.Unit{u.node, u.mesh} {
+		if unit.Active != "active" || !u.running[i].Alive() {
+			return false
+		}
+	}
+	return true
+}
 
 // look asks systemd, and judges who stopped what is down. The caller holds mu.
 func (u *units) look(ctx context.Context) error {
-	if time.Since(u.at) < lookAgain {
+	if time.Since(u.at) < lookAgain || u.steady() {
 		return u.err
 	}
 	all, err := systemd.Show(ctx, machine.NodeUnit, machine.MeshUnit)
 	if err == nil {
-		u.node, u.mesh = all[0], all[1]
+		u.node, u.mesh, u.running = all[0], all[1], [2]process.Identity{}
+		for i, unit := range all {
+			if unit.MainPID != 0 {
+				u.running[i], _ = process.Of(unit.MainPID) // one that has just ended is none
+			}
+		}
 		err = u.judge(ctx)
 	}
 	u.at, u.err = time.Now(), err
@@ -82,10 +105,10 @@ func (u *units) judge(ctx context.Context) error {
 }
 
 // after is the note once a unit was seen as it is now. A unit that failed was stopped by nobody: systemd starts it again,
-// or the agent does.
+// or the agent does. One that is starting is wanted by whoever started it, who is not to be stopped half-way.
 func (n unitNote) after(u systemd.Unit, boot string) unitNote {
 	switch {
-	case u.Active == "active":
+	case u.Active == "active", u.Active == "activating":
 		return unitNote{Up: boot}
 	case u.Active == "inactive" && !u.Busy && n.Up == boot:
 		return unitNote{Stopped: true}
@@ -220,6 +243,13 @@ func (u *units) Daemon() (process.Identity, bool) {
 		return process.Identity{}, false
 	}
 	ids, err := identities(u.node)
+	if err == nil && len(ids) > 0 && !u.node.Runs() {
+		// The look is older than they are: somebody may be starting the unit, who is not to be taken for what a stop left.
+		u.at = time.Time{}
+		if err = u.look(context.Background()); err == nil {
+			ids, err = identities(u.node)
+		}
+	}
 	if err != nil || len(ids) == 0 {
 		return process.Identity{}, false
 	}

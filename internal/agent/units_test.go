@@ -22,6 +22,7 @@ func TestWhoStoppedAUnit(t *testing.T) {
 		"the machine rebooted":             {unitNote{Up: "b0"}, systemd.Unit{Active: "inactive"}, unitNote{Up: "b0"}},
 		"the agent stopped it":             {unitNote{}, systemd.Unit{Active: "inactive"}, unitNote{}},
 		"it was stopped, then came a boot": {unitNote{Stopped: true}, systemd.Unit{Active: "inactive"}, unitNote{Stopped: true}},
+		"a person is starting it":          {unitNote{Stopped: true}, systemd.Unit{Active: "activating"}, unitNote{Up: boot}},
 		"a person started it again":        {unitNote{Stopped: true}, systemd.Unit{Active: "active"}, unitNote{Up: boot}},
 	} {
 		if got := c.note.after(c.unit, boot); got != c.want {
