@@ -196,7 +196,7 @@ func (s *Session) enroll(ctx context.Context, side *sideState, h deployment.Host
 	c := s.Provider.Client(h)
 	defer c.Close()
 	e, err := c.Enroll(ctx, api.EnrollRequest{
-		Name: h.Name, Deployment: side.inventory.Deployment, Role: string(h.Role), ChainID: s.want.Own.ChainID,
+		Name: h.Name, Deployment: s.wanted(side).Deployment, Role: string(h.Role), ChainID: s.want.Own.ChainID,
 		Moniker: plan.Moniker(h), Daemon: s.daemon.Name, Binary: binary, BinaryHash: s.daemon.SHA256,
 		Listen: h.Listen, BackupTo: k.Recipient(), MeshDriver: s.wanted(side).MeshDriver,
 		MeshProgram: meshProgram, MeshProgramHash: s.wanted(side).MeshProgram.SHA256,
