@@ -33,6 +33,7 @@ func TestNarrowPathIsLeft(t *testing.T) {
 			t.Errorf("why: %+v", p.History)
 		}
 		l.within(10*time.Second, "large packets", func() bool { return l.peer("v0", "s0").Packet == 1420 && len(l.hosts["v0"].Status().Notes) == 0 })
+		time.Sleep(time.Minute) // the side that was told of a relay by its packets finds out for itself, once
 		there := changes(l, "")
 		time.Sleep(20 * time.Minute)
 		if n := changes(l, "") - there; n != 0 || !all(api.PathRelay)() {
