@@ -16,6 +16,7 @@ const (
 	patience    = time.Second             // a pong is awaited, or three round trips if those are longer
 	maxPatience = 3 * time.Second         // also by a try
 	passivePace = 5 * time.Second         // between two tries of the side that leaves the repair to the other one
+	passiveWait = 2 * time.Second         // before the first of them
 	resetPace   = 15 * time.Second        // see tunnel.Tunnel.Reset
 	idleSilence = 45 * time.Second        // without pings, a little less than two keepalives
 	probePause  = 1500 * time.Millisecond // how long a probe for a direct path may interrupt the relay
@@ -314,7 +315,7 @@ func (p *path) fall(now instant, why string) {
 	case !p.pings:
 		p.nextTry = max(now, p.heardAt+resetPace)
 	case !p.active:
-		p.nextTry = now + passivePace
+		p.nextTry = now + passiveWait
 	}
 }
 

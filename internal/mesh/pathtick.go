@@ -192,7 +192,8 @@ func (p *path) tryPassive(now instant, w world) []deed {
 		}
 		p.turn++
 	}
-	if now-p.lastReset >= resetPace && now-p.heardAt >= resetPace {
+	if now-p.lastReset >= resetPace && now-p.heardAt >= passivePace {
+		// Who moved without noticing can only be found by its own handshake: the others have forgotten its session.
 		p.lastReset = now
 		deeds = append(deeds, deed{kind: reset})
 	}
