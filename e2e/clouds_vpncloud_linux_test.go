@@ -60,9 +60,9 @@ func TestCloudsVpnCloud(t *testing.T) {
 	s.env = clouds // what is on the servers is what counts from now on
 	s.noChanges(t)
 	s.goesOn(t)
-	validator := sold(t, dc, "validator")
+	validator, s3 := sold(t, dc, "validator"), s.lab.Host("h2")
 
-	t.Run("it is confined", func(t *testing.T) { confined(t, validator, s.lab.Host("h2")) })
+	t.Run("it is confined", func(t *testing.T) { confined(t, validator, s3) })
 	t.Run("status", func(t *testing.T) {
 		if said := s.does(t, "status"); !said.has("it cannot hide the validator's", "any member can send under the mesh address of any other") {
 			t.Errorf("%v", said)
@@ -85,6 +85,12 @@ func TestCloudsVpnCloud(t *testing.T) {
 			s.env = with(program + ":")
 			if said := s.does(t, "apply", "--yes"); !said.has("its keys for "+driver+" are born there", "is signed by validator") {
 				t.Errorf("%v", said)
+			}
+			if driver == config.MeshWireGuard {
+				left, err := s3.Exec(t.Context(), "sh", "-c", "ls -d /dev/shm/pressenter* /var/lib/pressenter/mesh/vpncloud/*.yaml 2>/dev/null; pgrep -l vpncloud; :")
+				if err != nil || len(left) > 0 {
+					t.Errorf("%v, left of vpncloud on s3:\n%s", err, left)
+				}
 			}
 		}
 		s.noChanges(t)
@@ -121,6 +127,7 @@ systemctl enable addresses.service`)
 // confined checks that vpncloud runs on hosts as the mesh's user, in its unit's sandbox, with no more rights than to make
 // a network device, and that the device is the mesh's filter's.
 func confined(t *testing.T, hosts ...*lab.Host) {
+	t.Helper()
 	for _, h := range hosts {
 		out, err := h.Exec(t.Context(), "sh", "-ec", `pid=$(pgrep -x vpncloud)
 cat /proc/$pid/cgroup /proc/$pid/status
@@ -128,6 +135,7 @@ ps -o user= -p $pid
 tr '\0' ' ' </proc/$pid/cmdline; tr '\0' ' ' </proc/$pid/environ
 ip -6 addr show dev pressenter
 nft list table inet pressenter_mesh
+nft list table inet pressenter_underlay
 ls -l /proc/$pid/exe`)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)

@@ -92,6 +92,9 @@ func TestMeshChangesItsDriver(t *testing.T) {
 	if !strings.Contains(words(p, nil), "cannot hide the validator") {
 		t.Errorf("the plan does not say what vpncloud tells:\n%s", words(p, nil))
 	}
+	if !strings.Contains(words(p, nil), "from wireguard to vpncloud: until every host has done so the validator is cut off") {
+		t.Errorf("the plan does not say what the change costs:\n%s", words(p, nil))
+	}
 	settles(t, s, "with another driver")
 	var drivers []string
 	for _, e := range s.logs[1].Envelopes() {

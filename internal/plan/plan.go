@@ -14,7 +14,6 @@ import (
 	"github.com/pressenter/pressenter/internal/provision"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
-	"github.com/pressenter/pressenter/internal/vpncloud"
 )
 
 // Observed is what is there.
@@ -114,12 +113,7 @@ func Make(want Want, have Observed) (Plan, error) {
 	b.admins()
 	b.openings()
 	b.preflight()
-	if want.Own.MeshDriver == roster.MeshVpnCloud {
-		b.note("%s", vpncloud.Discloses)
-		if have.Own.Head != nil && !b.plan.Empty() {
-			b.note("%s", vpncloud.Interrupts)
-		}
-	}
+	b.meshNotes()
 	b.await(sides[1])
 	b.waiting()
 	slices.Sort(b.plan.Notes)
