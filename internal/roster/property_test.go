@@ -117,6 +117,19 @@ func (w *world) step(t *rapid.T, i int) {
 	w.offer(t, seal(r, by...))
 }
 
+// fork offers two generations that follow the same one.
+func (w *world) fork(t *rapid.T, head *Roster) {
+	for _, restarts := range []bool{false, true} {
+		r := Next(head)
+		for i := range r.Members {
+			if restarts {
+				r.Members[i].Restart = r.Generation
+			}
+		}
+		w.offer(t, seal(r, "alice"))
+	}
+}
+
 // change changes r in one way, allowed or not.
 func (w *world) change(t *rapid.T, r *Roster, i int) {
 	names := []string{"v1", "v2", "s1", "s2"}
@@ -224,9 +237,12 @@ func TestHealAny(t *testing.T) {
 		for i := range rapid.IntRange(3, 20).Draw(t, "steps") {
 			w.step(t, i)
 		}
+		if s := w.log.State(); !s.Fork {
+			w.fork(t, s.Head)
+		}
 		s := w.log.State()
 		if !s.Fork {
-			return
+			return // alice may not do that any more
 		}
 		var heads []*Roster
 		for _, m := range w.made {
@@ -251,6 +267,7 @@ func TestHealAny(t *testing.T) {
 		}
 		healed++
 	})
+	t.Log("healed", healed, "forks")
 	if healed == 0 {
 		t.Error("no fork was ever healed: the test tests nothing")
 	}
