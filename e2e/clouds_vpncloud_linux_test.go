@@ -142,7 +142,7 @@ ls -l /proc/$pid/exe`)
 		}
 		for _, want := range []string{
 			"pressenter-mesh.service", "pressenter-mesh\n", "NoNewPrivs:\t1", "Seccomp:\t2",
-			fmt.Sprintf("CapEff:\t%016x", 1<<12|1<<10), // CAP_NET_ADMIN and, for relays, CAP_NET_BIND_SERVICE
+			fmt.Sprintf("CapPrm:\t%016x", 1<<12), // CAP_NET_ADMIN, and not the unit's CAP_NET_BIND_SERVICE
 			"/var/lib/pressenter/store/", "inet6 fd", `"pressenter"`,
 		} {
 			if !strings.Contains(string(out), want) {

@@ -6,7 +6,9 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -184,6 +186,36 @@ func ipNet(p netip.Prefix) *net.IPNet {
 // attributes are the child's: a group of its own, and the end of the thread that started it is its own.
 func attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// lowPorts are those that only a process with CAP_NET_BIND_SERVICE may listen on.
+const lowPorts = 1024
+
+// start starts the program on a port, without the right to low ports if it needs none: whoever runs the mesh may have it
+// as an ambient capability, for relays, and a child gets what the thread has that starts it (capabilities(7)).
+func start(cmd *exec.Cmd, port uint16) error {
+	if port < lowPorts {
+		return cmd.Start()
+	}
+	runtime.LockOSThread()
+	ambient := func(what uintptr) (int, error) {
+		return unix.PrctlRetInt(unix.PR_CAP_AMBIENT, what, unix.CAP_NET_BIND_SERVICE, 0, 0)
+	}
+	had, err := ambient(unix.PR_CAP_AMBIENT_IS_SET)
+	if err == nil && had == 1 {
+		_, err = ambient(unix.PR_CAP_AMBIENT_LOWER)
+	}
+	if err == nil {
+		err = cmd.Start()
+	}
+	if had == 1 {
+		if _, back := ambient(unix.PR_CAP_AMBIENT_RAISE); back != nil {
+			// Nobody else may get this thread: it ends with its goroutine, and the child with it.
+			return errors.Join(err, fmt.Errorf("take the right to low ports back: %w", back))
+		}
+	}
+	runtime.UnlockOSThread()
+	return err
 }
 
 // uptimeHours counts hours as vpncloud does.

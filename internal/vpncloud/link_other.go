@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"os/exec"
 	"syscall"
 )
 
@@ -24,5 +25,6 @@ func (*link) segment(netip.Addr, int) error { return errOnlyLinux }
 func (*link) mtu() int                      { return 0 }
 func (*link) close() error                  { return nil }
 func attributes() *syscall.SysProcAttr      { return nil }
+func start(*exec.Cmd, uint16) error         { return errOnlyLinux }
 func uptimeHours() uint16                   { return 0 }
 func makeInMemory(string) (string, error)   { return "", errOnlyLinux }

@@ -31,6 +31,9 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if port := os.Getenv(lowPortEnv); port != "" {
+		os.Exit(startCat(port))
+	}
 	os.Exit(m.Run())
 }
 

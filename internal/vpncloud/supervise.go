@@ -260,7 +260,7 @@ func (d *Device) spawn(c *child) error {
 	cmd.Stdout, cmd.Stderr = outputEnd, outputEnd
 	cmd.ExtraFiles = []*os.File{hookPipe - 3: eventsEnd, 1: d.lock.File()}
 	cmd.SysProcAttr = attributes()
-	if err := cmd.Start(); err != nil {
+	if err := start(cmd, d.port); err != nil {
 		_, _ = output.Close(), events.Close()
 		return fmt.Errorf("start vpncloud: %w", err)
 	}
