@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path"
@@ -284,13 +286,8 @@ func (p *Provider) Destroy(ctx context.Context, h deployment.Host, keep string) 
 		return fmt.Errorf("destroy host %q: %w; nothing was removed", h.Name, err)
 	}
 	if keep != "" && len(left.SignState) > 0 {
-		if err := os.MkdirAll(keep, 0o700); err != nil {
-			return err
-		}
-		for name, b := range map[string][]byte{"consensus_state.json": left.SignState, "consensus-key.age": left.Backup} {
-			if err := atomicfile.Write(filepath.Join(keep, name), b, 0o600); err != nil {
-				return fmt.Errorf("destroy host %q: keep its sign state: %w; nothing was removed", h.Name, err)
-			}
+		if err := keepSigning(keep, left); err != nil {
+			return fmt.Errorf("destroy host %q: keep its sign state: %w; nothing was removed", h.Name, err)
 		}
 	}
 	if _, err := call[struct{}](ctx, p, h, machine.Current, "remove", p.owner(h)); err != nil {
@@ -298,6 +295,35 @@ func (p *Provider) Destroy(ctx context.Context, h deployment.Host, keep string) 
 	}
 	_, err = p.Forget(h) // a cloud gives the address to somebody else, and a name is used again
 	return err
+}
+
+// keepSigning writes what is left of a validator into a folder. What an earlier host of the name left is of another key, or
+// an older state: it stays where it is, and the new one goes beside it. The state is written last, and makes it whole.
+func keepSigning(folder string, left machine.Left) error {
+	const backup, state = "consensus-key.age", "consensus_state.json"
+	for n, base := 1, folder; ; n++ {
+		if n > 1 {
+			folder = fmt.Sprintf("%s.%d", base, n)
+		}
+		err := os.MkdirAll(folder, 0o700)
+		if err == nil {
+			err = keepFile(filepath.Join(folder, backup), left.Backup)
+		}
+		if err == nil {
+			err = keepFile(filepath.Join(folder, state), left.SignState)
+		}
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+}
+
+// keepFile writes a file that is not there yet, or holds just that.
+func keepFile(path string, b []byte) error {
+	if was, err := os.ReadFile(path); err == nil && bytes.Equal(was, b) {
+		return nil
+	}
+	return atomicfile.WriteNew(path, b, 0o600)
 }
 
 // Forget drops the host keys that are pinned for a host, and returns their fingerprints.
