@@ -430,14 +430,17 @@ func TestWeAreKilled(t *testing.T) {
 	r.finished(s, 2)
 }
 
+// moments are the kinds of events of a run that makes machines at hetzner.
+var moments = map[string]func(Event) bool{
+	"start":    func(e Event) bool { return e.State == Started },
+	"complete": func(e Event) bool { return e.State == Complete },
+	"server":   made("hcloud_server"),
+	"last":     made("hcloud_volume"),
+}
+
 // We are killed at each kind of event, with nothing held up: the tool goes on, or has ended.
 func TestWeAreKilledAtEachKind(t *testing.T) {
-	for name, fits := range map[string]func(Event) bool{
-		"start":    func(e Event) bool { return e.State == Started },
-		"complete": func(e Event) bool { return e.State == Complete },
-		"server":   made("hcloud_server"),
-		"last":     made("hcloud_volume"),
-	} {
+	for name, fits := range moments {
 		t.Run(name, func(t *testing.T) {
 			if name == "server" {
 				soakOnly(t)
@@ -459,6 +462,28 @@ func TestWeAreKilledAtEachKind(t *testing.T) {
 				t.Fatal(err)
 			}
 			_ = c.Wait()
+			r.finished(s, 2)
+		})
+	}
+}
+
+// Ctrl-C at each kind of event, before and after its address is in the journal: the tool notes what it made.
+func TestInterruptAtEachKind(t *testing.T) {
+	for name, fits := range moments {
+		t.Run(name, func(t *testing.T) {
+			if name == "server" {
+				soakOnly(t)
+			}
+			r := newRig(t, "tofu", "")
+			s := fleet("hetzner", 1)
+			p := r.plan(s)
+			ctx, cancel := context.WithCancel(t.Context())
+			came := false
+			r.watch = once(fits, func() { came = true; cancel() })
+			err := r.Apply(ctx, p)
+			if err != nil && !strings.Contains(err.Error(), "interrupted") || !came {
+				t.Errorf("interrupted: %v, %v", came, err)
+			}
 			r.finished(s, 2)
 		})
 	}
