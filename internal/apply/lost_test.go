@@ -16,7 +16,7 @@ import (
 // neighbours buys a machine for another deployment in the same account, and returns what there is of it.
 func (m *market) neighbours() map[string][]string {
 	m.t.Helper()
-	tool, err := provision.Find(m.t.Context(), m.Cloud.Tool)
+	tool, err := provision.Find(m.t.Context(), m.Cloud.Tool, provision.Fetcher{})
 	must(m.t, err)
 	w := &provision.Workspace{Dir: filepath.Join(m.t.TempDir(), "w"), Tool: tool, Clouds: []string{"hetzner"}}
 	p, err := w.Plan(m.t.Context(), tofu.Spec{

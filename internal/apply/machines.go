@@ -21,7 +21,8 @@ import (
 	"github.com/pressenter/pressenter/tofu"
 )
 
-// Cloud is how machines are bought. Its zero value looks for OpenTofu or Terraform in PATH.
+// Cloud is how machines are bought. Its zero value looks for OpenTofu or Terraform in PATH, and fetches OpenTofu where
+// there is neither.
 type Cloud struct {
 	Tool        string   // of OpenTofu or Terraform, a name or a path
 	Environment []string // names of further variables that it may see
@@ -88,7 +89,7 @@ func (s *Session) workspace(ctx context.Context) (*provision.Workspace, error) {
 	if err := s.lockMachines(); err != nil {
 		return nil, err
 	}
-	tool, err := provision.Find(ctx, s.Cloud.Tool)
+	tool, err := provision.Find(ctx, s.Cloud.Tool, provision.Fetcher{Progress: s.machineWord})
 	if err != nil {
 		return nil, err
 	}

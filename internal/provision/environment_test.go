@@ -101,21 +101,22 @@ func TestFind(t *testing.T) {
 		{"Terraform v1.5.7", "", ""},
 		{"GNU sed 4.9", "", ""},
 	} {
-		got, err := Find(t.Context(), banner("tool", c.text))
+		got, err := Find(t.Context(), banner("tool", c.text), Fetcher{})
 		if got.Name != c.name || got.Version != c.version || (err == nil) != (c.name != "") {
 			t.Errorf("%s: %+v, %v", c.text, got, err)
 		}
 	}
+	nowhere := Fetcher{archives: map[string]string{}}
 	t.Setenv("PATH", dir)
-	if _, err := Find(t.Context(), ""); err == nil || !strings.Contains(hint(err), "opentofu.org") {
+	if _, err := Find(t.Context(), "", nowhere); err == nil || !strings.Contains(hint(err), "opentofu.org") {
 		t.Errorf("no tool: %v (%s)", err, hint(err))
 	}
 	banner("terraform", "Terraform v1.11.4")
-	if got, err := Find(t.Context(), ""); err != nil || got.Name != "terraform" {
+	if got, err := Find(t.Context(), "", nowhere); err != nil || got.Name != "terraform" {
 		t.Errorf("only Terraform: %+v, %v", got, err)
 	}
 	banner("tofu", "OpenTofu v1.12.6")
-	if got, err := Find(t.Context(), ""); err != nil || got.Name != "tofu" {
+	if got, err := Find(t.Context(), "", nowhere); err != nil || got.Name != "tofu" {
 		t.Errorf("both: %+v, %v", got, err)
 	}
 }

@@ -93,7 +93,7 @@ func realTool(t testing.TB, name string) Tool {
 		}
 		path = filepath.Join(cache, "pressenter", "tofu-"+string(version[1]), "tofu")
 	}
-	tool, err := Find(t.Context(), path)
+	tool, err := Find(t.Context(), path, Fetcher{archives: map[string]string{}})
 	if err != nil {
 		t.Skipf("%v (sh build/tofu.sh builds OpenTofu)", err)
 	}

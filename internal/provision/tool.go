@@ -34,8 +34,9 @@ func (e *NoTool) Hint() string {
 // least are the oldest versions whose event stream and flags are those that are used here.
 var least = map[string][2]int{"tofu": {1, 8}, "terraform": {1, 6}}
 
-// Find looks for a program to make machines with: the given one, or else tofu and then terraform in PATH.
-func Find(ctx context.Context, given string) (Tool, error) {
+// Find looks for a program to make machines with: the given one, or else tofu and then terraform in PATH. Where nothing is
+// given and nothing is there, OpenTofu is fetched.
+func Find(ctx context.Context, given string, f Fetcher) (Tool, error) {
 	names := []string{given}
 	if given == "" {
 		names = []string{"tofu", "terraform"}
@@ -48,6 +49,13 @@ func Find(ctx context.Context, given string) (Tool, error) {
 			continue
 		}
 		t, err := look(ctx, path)
+		if err == nil {
+			return t, nil
+		}
+		why = append(why, err.Error())
+	}
+	if given == "" {
+		t, err := f.Get(ctx)
 		if err == nil {
 			return t, nil
 		}
