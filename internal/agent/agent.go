@@ -217,35 +217,42 @@ func (k *keeper) look() (facts, error) {
 	}
 	// Who was seen stays seen while it lives: the files by which it is found go before the folder, where that is deleted.
 	k.seen = slices.DeleteFunc(k.seen, func(id process.Identity) bool { return !id.Alive() })
-	for _, running := range []func() (process.Identity, bool){k.runner.Supervisor, k.runner.Daemon} {
+	for _, running := range []func() (process.Identity, bool){k.runner.Supervisor, k.runner.Daemon, k.runner.Mesh} {
 		if id, up := running(); up {
-			f.up = true
 			k.see(id)
 		}
 	}
-	if id, up := k.runner.Mesh(); up {
-		k.see(id)
+	var unsure, unkept error
+	if f.up, _, unsure = k.runner.Up(); unsure != nil {
+		f.up = true // until it can be told
+		unsure = fmt.Errorf("look at what runs here: %w", unsure)
 	}
-	f.overruled, _ = k.runner.Overruled()
-	if f.host == nil {
-		return f, nil
+	f.overruled, _, unkept = k.runner.Overruled()
+	err := errors.Join(unsure, unkept)
+	if f.host != nil {
+		err = errors.Join(err, k.lookAtHost(&f))
 	}
+	return f, err
+}
+
+// lookAtHost gathers what is written down of an enrolled host.
+func (k *keeper) lookAtHost(f *facts) error {
 	var err error
 	if f.signing, err = k.Folder.loadSigning(); err != nil {
 		f.signing = signing.Status{State: signing.Disarmed, Reason: err.Error()}
 	}
 	if f.signing, err = k.Folder.remember(f.signing); err != nil {
-		return f, err
+		return err
 	}
 	if f.moved, err = k.Folder.moved(f.host); err != nil {
-		return f, err
+		return err
 	}
 	f.filtered = machine.Filtered()
 	if noted, err := machine.Load(string(k.Folder)); err != nil {
-		return f, err
+		return err
 	} else {
 		f.ssh = noted.SSH
 	}
 	f.genesis, err = k.genesisHash()
-	return f, err
+	return err
 }

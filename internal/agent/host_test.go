@@ -63,7 +63,11 @@ func (r *fakeRunner) StopMesh(context.Context) error {
 	return nil
 }
 
-func (r *fakeRunner) Overruled() (node, mesh string) { return r.overruled, "" }
+func (r *fakeRunner) Overruled() (node, mesh string, err error) { return r.overruled, "", nil }
+
+func (r *fakeRunner) Up() (node, mesh bool, err error) {
+	return r.supervisor || r.daemon, r.mesh, nil
+}
 
 func (r *fakeRunner) Allow() error {
 	r.overruled = ""

@@ -72,7 +72,7 @@ func (k *keeper) checkRest(ctx context.Context) {
 
 // overruledFindings say what does not run because a person stopped it on the machine itself.
 func (k *keeper) overruledFindings() (found []health.Finding) {
-	node, mesh := k.runner.Overruled()
+	node, mesh, _ := k.runner.Overruled() // an error is the loop's trouble
 	for _, why := range []string{node, mesh} {
 		if why != "" {
 			found = append(found, health.Finding{Code: "stopped-here", Severity: health.Warning, Message: why + "."})

@@ -100,7 +100,10 @@ func (k *keeper) followMesh(ctx context.Context, f facts) error {
 		}
 	}
 	want, any := meshWanted(f)
-	_, up := k.runner.Mesh()
+	_, up, err := k.runner.Up()
+	if err != nil {
+		return err
+	}
 	if !any {
 		if up {
 			k.Logger.Info("stopping mesh: this host has no place in it")
@@ -112,7 +115,7 @@ func (k *keeper) followMesh(ctx context.Context, f facts) error {
 		return err // that its spec cannot be read now is not to end it
 	}
 	var have meshrun.Spec
-	err := k.Folder.asMesh(func() (err error) { have, err = meshrun.ReadSpec(string(k.Folder)); return err })
+	err = k.Folder.asMesh(func() (err error) { have, err = meshrun.ReadSpec(string(k.Folder)); return err })
 	if err != nil || !reflect.DeepEqual(have, want) {
 		if up && (err != nil || !have.SameProcess(want)) {
 			if err := k.runner.StopMesh(ctx); err != nil {
@@ -131,7 +134,7 @@ func (k *keeper) followMesh(ctx context.Context, f facts) error {
 		}
 		up = false
 	}
-	if _, overruled := k.runner.Overruled(); up || overruled != "" {
+	if _, overruled, _ := k.runner.Overruled(); up || overruled != "" {
 		return nil
 	}
 	k.Logger.Info("starting mesh", "driver", want.Driver)
@@ -161,7 +164,8 @@ func (k *keeper) syncMesh(ctx context.Context) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.mesh = nil
-	_, up := k.runner.Mesh()
+	_, up, unsure := k.runner.Up()
+	up = up || unsure != nil // until it can be told
 	switch {
 	case !up || !errors.Is(err, errMeshSilent):
 		k.meshSilent = time.Time{}

@@ -24,7 +24,10 @@ type Runner interface {
 	// Stop ends the supervisor and the daemon, or the daemon alone when its supervisor is gone, and returns once
 	// nothing runs any more.
 	Stop(ctx context.Context) error
-	// Supervisor and Daemon say what runs, also when another agent started it.
+	// Up says whether something of the node, and of the mesh, runs or is about to. With an error that cannot be told,
+	// which is no proof that nothing does.
+	Up() (node, mesh bool, err error)
+	// Supervisor and Daemon say what runs as far as that can be seen, also when another agent started it.
 	Supervisor() (process.Identity, bool)
 	Daemon() (process.Identity, bool)
 	// StartMesh starts the mesh process, which outlives the agent too, and gives it a moment to answer. StopMesh ends it and returns once it is gone.
@@ -32,8 +35,8 @@ type Runner interface {
 	StopMesh(ctx context.Context) error
 	Mesh() (process.Identity, bool)
 	// Overruled says in words why node and mesh must not be started, because a person stopped them with the host's own
-	// means; "" where none did. Allow forgets that.
-	Overruled() (node, mesh string)
+	// means; "" where none did. With an error that is known, and could not be kept for the next agent. Allow forgets it.
+	Overruled() (node, mesh string, err error)
 	Allow() error
 }
 
@@ -59,6 +62,7 @@ type children struct {
 
 	mu       sync.Mutex
 	searched time.Time // when no daemon was last found by searching
+	unsure   error     // why that search may have missed one
 }
 
 // Start implements Runner.
@@ -92,7 +96,7 @@ func awaitMesh(f Folder) error {
 }
 
 // Overruled implements Runner: on a host whose processes are children, who stops one asks the agent to.
-func (c *children) Overruled() (node, mesh string) { return "", "" }
+func (c *children) Overruled() (node, mesh string, err error) { return "", "", nil }
 
 // Allow implements Runner.
 func (c *children) Allow() error { return nil }
@@ -192,10 +196,26 @@ func (c *children) Daemon() (process.Identity, bool) {
 		return process.Identity{}, false
 	}
 	id, err := c.find()
-	if err != nil {
+	if c.unsure = nil; err != nil {
 		c.searched = time.Now()
+		if !errors.Is(err, process.ErrGone) {
+			c.unsure = err
+		}
 	}
 	return id, err == nil
+}
+
+// Up implements Runner.
+func (c *children) Up() (node, mesh bool, err error) {
+	_, supervised := c.Supervisor()
+	_, runs := c.Daemon()
+	_, mesh = c.Mesh()
+	if supervised || runs {
+		return true, mesh, nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return false, mesh, c.unsure
 }
 
 // find searches for a daemon that runs in the folder; the error is process.ErrGone when there is none.

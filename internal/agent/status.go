@@ -101,6 +101,12 @@ func (k *keeper) rosterStatus() api.RosterStatus {
 // observeProcesses tells what runs in a host's folder; no agent is needed for it.
 func observeProcesses(f Folder, r Runner) api.NodeStatus {
 	n := api.NodeStatus{Phase: "down"}
+	switch up, _, err := r.Up(); {
+	case err != nil:
+		n.Phase = "unknown"
+	case up:
+		n.Phase = "starting"
+	}
 	if id, up := r.Daemon(); up {
 		n.DaemonPID, n.Phase = id.PID, "unsupervised"
 	}

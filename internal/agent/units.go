@@ -16,7 +16,8 @@ import (
 // units runs supervisor and mesh process as units of systemd. What runs is what systemd says, never what a file says that
 // those who run could write.
 type units struct {
-	folder Folder
+	folder    Folder
+	processes func(systemd.Unit) ([]int, error) // of its control group
 
 	mu      sync.Mutex // guards what follows
 	at      time.Time  // of the last look
@@ -25,6 +26,8 @@ type units struct {
 	running [2]process.Identity // of node and mesh
 	err     error
 	note    unitsNote
+	kept    bool  // the note is on the disk
+	unkept  error // why it is not, or why nothing could be judged
 }
 
 // unitsNote is what must outlive the agent, and the machine's reboots.
@@ -42,7 +45,7 @@ type unitNote struct {
 }
 
 func newUnits(f Folder) (*units, error) {
-	u := &units{folder: f}
+	u := &units{folder: f, processes: systemd.Unit.Processes, kept: true}
 	return u, ignoreMissing(readJSON(f.unitsNote(), &u.note))
 }
 
@@ -81,7 +84,7 @@ func (u *units) look(ctx context.Context) error {
 				u.running[i], _ = process.Of(unit.MainPID) // one that has just ended is none
 			}
 		}
-		err = u.judge(ctx)
+		u.unkept = u.judge(ctx)
 	}
 	u.at, u.err = time.Now(), err
 	return err
@@ -95,7 +98,7 @@ func (u *units) judge(ctx context.Context) error {
 	}
 	boot := first.Boot + "/" + first.Start
 	now := unitsNote{Node: u.note.Node.after(u.node, boot), Mesh: u.note.Mesh.after(u.mesh, boot)}
-	if now == u.note {
+	if now == u.note && u.kept {
 		return nil
 	}
 	if (now.Node.Stopped && !u.note.Node.Stopped || now.Mesh.Stopped && !u.note.Mesh.Stopped) && systemd.Ending(ctx) {
@@ -116,12 +119,13 @@ func (n unitNote) after(u systemd.Unit, boot string) unitNote {
 	return n
 }
 
-// keep makes the notes durable.
+// keep makes the notes durable. Where they cannot be, they hold as long as the agent lives.
 func (u *units) keep(n unitsNote) error {
+	u.note, u.kept = n, false
 	if err := writeJSON(u.folder.unitsNote(), n); err != nil {
 		return fmt.Errorf("note what units should run: %w", err)
 	}
-	u.note = n
+	u.kept = true
 	return nil
 }
 
@@ -167,7 +171,7 @@ func (u *units) stop(ctx context.Context, name string, ours func(*unitsNote)) er
 	n := u.note
 	ours(&n)
 	noted := error(nil)
-	if n != u.note {
+	if n != u.note || !u.kept {
 		noted = u.keep(n) // a full disk is no reason to let it run
 	}
 	u.at = time.Time{}
@@ -175,13 +179,13 @@ func (u *units) stop(ctx context.Context, name string, ours func(*unitsNote)) er
 	defer u.forget()
 	err := systemd.Stop(ctx, name)
 	all, showErr := systemd.Show(ctx, name)
+	if showErr == nil && all[0].Load == "not-found" && !all[0].Runs() {
+		err = nil // there is nothing to stop, but for what it may have left
+	}
 	if err = errors.Join(err, showErr); err != nil {
-		if showErr == nil && all[0].Load == "not-found" {
-			return noted
-		}
 		return fmt.Errorf("stop %s: %w", name, err)
 	}
-	left, err := identities(all[0])
+	left, err := u.identities(all[0])
 	if err != nil {
 		return err
 	}
@@ -190,15 +194,33 @@ func (u *units) stop(ctx context.Context, name string, ours func(*unitsNote)) er
 			return fmt.Errorf("stop what %s left: %w", name, err)
 		}
 	}
-	if left, err = identities(all[0]); err != nil || len(left) > 0 {
+	if left, err = u.identities(all[0]); err != nil || len(left) > 0 {
 		return errors.Join(fmt.Errorf("stop %s: %v still runs", name, left), err)
 	}
 	return noted
 }
 
+// Up implements Runner. A unit that systemd is about to start again is up: it comes back if nobody stops it.
+func (u *units) Up() (node, mesh bool, err error) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if err := u.look(context.Background()); err != nil {
+		return false, false, err
+	}
+	up := [2]bool{}
+	for i, unit := range []systemd.Unit{u.node, u.mesh} {
+		left, err := u.processes(unit)
+		if err != nil {
+			return false, false, err
+		}
+		up[i] = unit.Runs() || unit.Busy || len(left) > 0
+	}
+	return up[0], up[1], nil
+}
+
 // identities are the processes of a unit's control group but for its main process, the oldest first.
-func identities(u systemd.Unit) ([]process.Identity, error) {
-	pids, err := u.Processes()
+func (u *units) identities(of systemd.Unit) ([]process.Identity, error) {
+	pids, err := u.processes(of)
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +228,7 @@ func identities(u systemd.Unit) ([]process.Identity, error) {
 	var ids []process.Identity
 	for _, pid := range pids {
 		id, err := process.Of(pid)
-		if errors.Is(err, process.ErrGone) || pid == u.MainPID {
+		if errors.Is(err, process.ErrGone) || pid == of.MainPID {
 			continue
 		}
 		if err != nil {
@@ -242,12 +264,12 @@ func (u *units) Daemon() (process.Identity, bool) {
 	if err := u.look(context.Background()); err != nil {
 		return process.Identity{}, false
 	}
-	ids, err := identities(u.node)
+	ids, err := u.identities(u.node)
 	if err == nil && len(ids) > 0 && !u.node.Runs() {
 		// The look is older than they are: somebody may be starting the unit, who is not to be taken for what a stop left.
 		u.at = time.Time{}
 		if err = u.look(context.Background()); err == nil {
-			ids, err = identities(u.node)
+			ids, err = u.identities(u.node)
 		}
 	}
 	if err != nil || len(ids) == 0 {
@@ -257,11 +279,11 @@ func (u *units) Daemon() (process.Identity, bool) {
 }
 
 // Overruled implements Runner.
-func (u *units) Overruled() (node, mesh string) {
+func (u *units) Overruled() (node, mesh string, err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	_ = u.look(context.Background()) // what was seen last counts
-	return overruled(u.node, u.note.Node, "pressenter start"), overruled(u.mesh, u.note.Mesh, "pressenter start")
+	return overruled(u.node, u.note.Node, "pressenter start"), overruled(u.mesh, u.note.Mesh, "pressenter start"), u.unkept
 }
 
 func overruled(u systemd.Unit, n unitNote, undo string) string {
@@ -280,7 +302,7 @@ func (u *units) Allow() error {
 	defer u.mu.Unlock()
 	n := u.note
 	n.Node.Stopped, n.Mesh.Stopped = false, false
-	if n == u.note {
+	if n == u.note && u.kept {
 		return nil
 	}
 	u.at = time.Time{}

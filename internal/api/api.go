@@ -195,11 +195,13 @@ type SigningStatus struct {
 
 // NodeStatus is what the supervisor reports and the node's RPC answers.
 type NodeStatus struct {
-	SupervisorPID int       `json:"supervisor_pid,omitempty"`
-	DaemonPID     int       `json:"daemon_pid,omitempty"`
-	Phase         string    `json:"phase"`
-	Since         time.Time `json:"since,omitzero"`
-	Restarts      int       `json:"restarts"`
+	SupervisorPID int `json:"supervisor_pid,omitempty"`
+	DaemonPID     int `json:"daemon_pid,omitempty"`
+	// Phase is the supervisor's word for how the node is; "down" once it was seen that nothing runs and nothing is about to;
+	// "unknown" where that cannot be told.
+	Phase    string    `json:"phase"`
+	Since    time.Time `json:"since,omitzero"`
+	Restarts int       `json:"restarts"`
 	// RestartToken is the roster generation whose restart is in effect.
 	RestartToken uint64    `json:"restart_token"`
 	Revision     string    `json:"revision,omitempty"`

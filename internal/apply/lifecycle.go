@@ -130,8 +130,8 @@ func (s *Session) stopHost(ctx context.Context, t Target, agents bool) error {
 		return err
 	}
 	err := s.poll(ctx, t.Host, func(st api.HostStatus) error {
-		if st.Node.SupervisorPID != 0 || st.Node.DaemonPID != 0 {
-			return errors.New("it still runs")
+		if st.Node.Phase != "down" {
+			return fmt.Errorf("its node is %s", st.Node.Phase)
 		}
 		return nil
 	})

@@ -95,10 +95,10 @@ func TestStop(t *testing.T) {
 		return nil
 	}}, "me"
 	for _, a := range o.agents {
-		a.status.Node = api.NodeStatus{SupervisorPID: 1, DaemonPID: 2}
+		a.status.Node = api.NodeStatus{Phase: "running", SupervisorPID: 1, DaemonPID: 2}
 		a.onAsk = func(n int) {
 			if a.intent.Stopped && n > 2 { // it takes a while
-				a.status.Node = api.NodeStatus{}
+				a.status.Node = api.NodeStatus{Phase: "down"}
 			}
 		}
 	}

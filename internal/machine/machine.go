@@ -116,7 +116,7 @@ func able() error {
 	if _, err := os.Stat("/run/systemd/system"); err != nil {
 		return errors.New("systemd does not run here, and nothing else is supported")
 	}
-	return nil
+	return systemd.Unified()
 }
 
 // lockFile is locked by whoever changes the machine, so that nobody repairs what somebody else is about to change.

@@ -53,13 +53,16 @@ func Show(ctx context.Context, names ...string) ([]Unit, error) {
 		return nil, err
 	}
 	units, err := parse(out)
-	if err == nil && len(units) != len(names) {
-		err = fmt.Errorf("look at units %s: systemctl told of %d", strings.Join(names, ", "), len(units))
+	if err != nil {
+		return nil, err
+	}
+	if len(units) != len(names) {
+		return nil, fmt.Errorf("look at units %s: systemctl told of %d", strings.Join(names, ", "), len(units))
 	}
 	for i := range units {
 		units[i].Name = names[i]
 	}
-	return units, err
+	return units, nil
 }
 
 // parse reads what systemctl show prints: a block for each unit, with an empty line between.
@@ -87,6 +90,15 @@ func parse(out string) ([]Unit, error) {
 // groups is where control groups are.
 const groups = "/sys/fs/cgroup"
 
+// Unified says whether what runs in a unit can be told here: it can where there is one hierarchy of control groups
+// (cgroups(7), version 2), and nil is returned. In the hybrid one of older systems it would seem that nothing runs.
+func Unified() error {
+	if _, err := os.Stat(filepath.Join(groups, "cgroup.controllers")); err != nil {
+		return fmt.Errorf("control groups of version 2 are needed, and are not at %s: boot with systemd.unified_cgroup_hierarchy=1", groups)
+	}
+	return nil
+}
+
 // Processes are the processes in a unit's control group, the main one and all that came from it. None of them can leave
 // it. Those of a unit that has ended may still be there.
 func (u Unit) Processes() ([]int, error) {
@@ -96,7 +108,7 @@ func (u Unit) Processes() ([]int, error) {
 	}
 	b, err := os.ReadFile(filepath.Join(groups, group, "cgroup.procs"))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil, Unified()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("look at processes of %s: %w", u.Name, err)
