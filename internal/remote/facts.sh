@@ -26,9 +26,10 @@ if has ss; then
 fi
 for process in /proc/[0-9]*; do
 	args=$({ tr '\0' ' ' <"$process/cmdline"; } 2>/dev/null) # each argument with a space after it
-	case "$args" in
-	*/pressenter/*) ;;
-	*cosmovisor\ run\ * | *d\ start\ * | *horcrux\ start\ * | *tmkms\ start\ *) say daemon "${args%% *}" ;;
+	program=${args%% *}
+	case "$program" in /var/lib/pressenter/* | /opt/pressenter/*) continue ;; esac # ours: any other folder may have our name
+	case "${program##*/}:$args" in
+	cosmovisor:*\ run\ * | *d:*\ start\ * | horcrux:*\ start\ * | tmkms:*\ start\ * | *d\ start\ *) say daemon "$program" ;;
 	esac
 done
 exit 0
