@@ -32,6 +32,7 @@ const (
 	CodeRoster      = "roster"
 	CodeMesh        = "mesh-discloses"
 	CodeBackup      = "key-backup"
+	CodeSigning     = "signing"
 	CodeAgent       = "agent"
 	CodeVersion     = "agent-version"
 	CodeNode        = "node"

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/signing"
 	"github.com/pressenter/pressenter/internal/vpncloud"
 )
 
@@ -147,6 +148,7 @@ func host(h Host, p Program) []Check {
 		cs = append(cs, permissions(about, h.Modes))
 	}
 	if h.Key() {
+		cs = append(cs, signingOf(h)...)
 		cs = append(cs, backup(h))
 	}
 	for _, f := range h.Status.Findings {
@@ -251,6 +253,24 @@ func openRPC(h Host) Check {
 		return about.info(CodeRPC, "its RPC is open to others", h.Listen.RPC, "")
 	}
 	return about.critical(CodeRPC, "its RPC is open to others, and tells them who the validator is and where", h.Listen.RPC, "let it listen on loopback")
+}
+
+// signingOf judges whether the host's consensus key may sign, and whether the chain lets it.
+func signingOf(h Host) (cs []Check) {
+	about, s := about{h.Name}, h.Status.Signing
+	for _, f := range s.Findings(h.Name) {
+		cs = append(cs, about.finding(f))
+	}
+	last := fmt.Sprintf("signed height %d last", s.LastHeight)
+	switch {
+	case len(cs) > 0:
+		return cs
+	case s.State != signing.Armed:
+		return []Check{about.notChecked(CodeSigning, "whether its consensus key may sign is not known", "see 'pressenter status'")}
+	case s.Window == 0: // no node told what the chain holds of it
+		return []Check{about.ok(CodeSigning, "its consensus key may sign; whether the chain jailed it was not asked", last)}
+	}
+	return []Check{about.ok(CodeSigning, "its consensus key may sign, and the chain does not say that it is jailed", last)}
 }
 
 func backup(h Host) Check {

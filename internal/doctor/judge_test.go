@@ -11,6 +11,7 @@ import (
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/process"
 	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/signing"
 )
 
 var begin = time.Date(2027, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -37,6 +38,7 @@ func goodFacts() Facts {
 	}
 	v := host("validator", roster.RoleValidator, 100)
 	v.Status.Enrolled.Consensus = []byte("key")
+	v.Status.Signing = api.SigningStatus{State: signing.Armed, LastHeight: 9, Window: 100}
 	v.Backup = Backup{Path: "/d/backup", Present: true, Opened: true}
 	return Facts{
 		Program: Program{Version: "v1", Platform: "linux/amd64"},
@@ -160,6 +162,13 @@ var ofHosts = []flaw{
 
 	{"open RPC", func(f *Facts) { f.Hosts[0].Listen.RPC = "0.0.0.0:26657" }, CodeRPC, "s1", Critical, "where"},
 	{"RPC of the mesh", func(f *Facts) { f.Hosts[0].Listen.RPC = "[::1]:26657" }, CodeRPC, "s1", OK, ""},
+	{"disarmed", func(f *Facts) {
+		f.Hosts[1].Status.Signing = api.SigningStatus{State: signing.Disarmed, Reason: "the sign state was rolled back"}
+	}, "disarmed", "validator", Warning, "the sign state was rolled back"},
+	{"jailed", func(f *Facts) { f.Hosts[1].Status.Signing.Jailed = true }, "jailed", "validator", Critical, "jailed"},
+	{"tombstoned", func(f *Facts) { f.Hosts[1].Status.Signing.Tombstoned = true }, "tombstoned", "validator", Critical, "signing twice"},
+	{"armed, node down", func(f *Facts) { f.Hosts[1].Status.Signing.Window = 0 }, CodeSigning, "validator", OK, "was not asked"},
+	{"key away", func(f *Facts) { f.Hosts[1].Status.Signing = api.SigningStatus{State: signing.None} }, CodeSigning, "validator", NotChecked, "not known"},
 	{"no backup", func(f *Facts) { f.Hosts[1].Backup.Present = false }, CodeBackup, "validator", Critical, "no backup"},
 	{"bad backup", func(f *Facts) { f.Hosts[1].Backup.Err = "it holds another key than the host" }, CodeBackup, "validator", Critical, "another key"},
 	{"sealed backup", func(f *Facts) { f.Hosts[1].Backup.Opened = false }, CodeBackup, "validator", OK, "not opened"},

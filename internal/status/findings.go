@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/plan"
 	"github.com/pressenter/pressenter/internal/roster"
@@ -131,18 +132,9 @@ func exposure(d Deployment, h Host) []health.Finding {
 
 func validatorFindings(s Status) []health.Finding {
 	v := s.Validator
-	var out []health.Finding
+	out := api.SigningStatus{State: v.State, Reason: v.Reason, Jailed: v.Jailed, Tombstoned: v.Tombstoned}.Findings(v.Host)
 	say := func(code string, severity health.Severity, next, format string, args ...any) {
 		out = append(out, health.Finding{Code: code, Severity: severity, Subject: v.Host, Message: fmt.Sprintf(format, args...), Next: next})
-	}
-	if v.Tombstoned {
-		say("tombstoned", health.Critical, "Nothing brings this validator back. Find out how two signers came to hold the key.", "It was convicted of signing twice.")
-	}
-	if v.Jailed {
-		say("jailed", health.Critical, "See docs/runbooks/jailed.md.", "It is jailed and does not take part.")
-	}
-	if v.State == Disarmed {
-		say("disarmed", health.Warning, "Run 'pressenter key arm' once no other signer holds the key.", "Its consensus key is disarmed: %s.", v.Reason)
 	}
 	if v.State == Silent && s.Height > 0 {
 		say("silent", health.Critical, "Look at the findings above and at 'pressenter logs validator'.", "None of the newest commits of other validators holds its signature.")

@@ -28,12 +28,12 @@ type Status struct {
 
 // States of the validator.
 const (
-	Signing  = "signing"  // others hold a signature of it in one of the newest commits
-	Silent   = "silent"   // it should sign and does not
-	Waiting  = "waiting"  // it has restarted and looks for its own signatures in past blocks before it signs again
-	Stopped  = "stopped"  // a person stopped or holds it
-	Disarmed = "disarmed" // its key is not allowed to sign
-	Absent   = "absent"   // it does not exist yet
+	Signing  = "signing"    // others hold a signature of it in one of the newest commits
+	Silent   = "silent"     // it should sign and does not
+	Waiting  = "waiting"    // it has restarted and looks for its own signatures in past blocks before it signs again
+	Stopped  = "stopped"    // a person stopped or holds it
+	Disarmed = api.Disarmed // its key is not allowed to sign
+	Absent   = "absent"     // it does not exist yet
 )
 
 // Validator is the one that the deployment is for.
