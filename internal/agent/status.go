@@ -319,7 +319,7 @@ func (k *keeper) peers(ctx context.Context) (api.PeersReply, error) {
 		return api.PeersReply{}, err
 	}
 	for _, e := range book {
-		out.AddressBook = append(out.AddressBook, api.AddressEntry{NodeID: e.ID, Addr: e.Address})
+		out.AddressBook = append(out.AddressBook, api.AddressEntry{NodeID: e.ID, Addr: e.Address, SourceID: e.SourceID, Source: e.Source})
 	}
 	return out, nil
 }

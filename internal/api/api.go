@@ -245,6 +245,9 @@ type PeersReply struct {
 type AddressEntry struct {
 	NodeID string `json:"node_id"`
 	Addr   string `json:"addr"` // host:port
+	// SourceID and Source are of the node that told it.
+	SourceID string `json:"source_id,omitempty"`
+	Source   string `json:"source,omitempty"` // host:port
 }
 
 // RestoreRequest brings a consensus key back to a host. It is left disarmed. An agent that does not know a field refuses

@@ -37,6 +37,9 @@ type UpgradeInfo struct {
 type KnownAddress struct {
 	ID      string
 	Address string // host:port
+	// SourceID and Source are of the node that told it, empty where the book does not say.
+	SourceID string
+	Source   string
 }
 
 // ReadSignState reads a priv_validator_state.json.
@@ -53,7 +56,7 @@ func ReadUpgradeInfo(path string) (UpgradeInfo, error) {
 	return u, err
 }
 
-// ReadAddrBook reads the ids and addresses of an addrbook.json.
+// ReadAddrBook reads the ids and addresses of an addrbook.json, and who told them.
 func ReadAddrBook(path string) ([]KnownAddress, error) {
 	var j addrBookJSON
 	if err := readJSON(path, &j); err != nil {
@@ -64,19 +67,29 @@ func ReadAddrBook(path string) ([]KnownAddress, error) {
 
 type addrBookJSON struct {
 	Addrs []struct {
-		Addr struct {
-			ID   string `json:"id"`
-			IP   string `json:"ip"`
-			Port Int    `json:"port"`
-		} `json:"addr"`
+		Addr addrJSON  `json:"addr"`
+		Src  *addrJSON `json:"src"`
 	} `json:"addrs"`
+}
+
+type addrJSON struct {
+	ID   string `json:"id"`
+	IP   string `json:"ip"`
+	Port Int    `json:"port"`
+}
+
+func (a addrJSON) hostPort() string {
+	return net.JoinHostPort(a.IP, strconv.FormatInt(int64(a.Port), 10))
 }
 
 func (j addrBookJSON) known() []KnownAddress {
 	var all []KnownAddress
 	for _, a := range j.Addrs {
-		address := net.JoinHostPort(a.Addr.IP, strconv.FormatInt(int64(a.Addr.Port), 10))
-		all = append(all, KnownAddress{ID: a.Addr.ID, Address: address})
+		known := KnownAddress{ID: a.Addr.ID, Address: a.Addr.hostPort()}
+		if a.Src != nil {
+			known.SourceID, known.Source = a.Src.ID, a.Src.hostPort()
+		}
+		all = append(all, known)
 	}
 	return all
 }

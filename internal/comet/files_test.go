@@ -49,7 +49,7 @@ func TestReadAddrBook(t *testing.T) {
 	got, err := ReadAddrBook(write(t, `{"key":"c0","addrs":[{"addr":{"id":"a1","ip":"10.0.0.1","port":26656},
 "src":{"id":"b2","ip":"10.0.0.2","port":26656},"buckets":[1],"attempts":0,"bucket_type":1},
 {"addr":{"id":"a2","ip":"::1","port":1}}]}`))
-	want := []KnownAddress{{ID: "a1", Address: "10.0.0.1:26656"}, {ID: "a2", Address: "[::1]:1"}}
+	want := []KnownAddress{{ID: "a1", Address: "10.0.0.1:26656", SourceID: "b2", Source: "10.0.0.2:26656"}, {ID: "a2", Address: "[::1]:1"}}
 	if diff := cmp.Diff(want, got); err != nil || diff != "" {
 		t.Errorf("%v\n%s", err, diff)
 	}

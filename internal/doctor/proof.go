@@ -196,13 +196,18 @@ func (g *gathering) note(name string, reply api.PeersReply, err error) {
 		g.peers[name][p.NodeID] = comet.Peer{ID: p.NodeID, Moniker: p.Moniker, RemoteIP: p.RemoteIP, ListenAddr: p.Listen, Outbound: p.Outbound}
 	}
 	for _, e := range reply.AddressBook {
-		a, err := p2p.ParseAddress(e.Addr)
-		if err != nil {
-			continue // no node can dial it
-		}
-		a.ID = strings.ToLower(e.NodeID)
-		g.books[name][hiding.Entry{Address: a}] = true
+		g.books[name][hiding.Entry{Address: known(e.NodeID, e.Addr), Source: known(e.SourceID, e.Source)}] = true
 	}
+}
+
+// known is an address of a book. One that no node can dial is kept as it is: its id may be the validator's all the same.
+func known(id, addr string) p2p.Address {
+	a, err := p2p.ParseAddress(addr)
+	if err != nil {
+		a = p2p.Address{Host: addr}
+	}
+	a.ID = strings.ToLower(id)
+	return a
 }
 
 // strangers knock at the validator's own address at the beginning, in the middle and at the end.

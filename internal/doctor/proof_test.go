@@ -121,6 +121,12 @@ func TestQuickProof(t *testing.T) {
 		}, hiding.CodePeers, "validator", Critical},
 		{"it is in a book", func(a agents) { a["w1"].peers.AddressBook = []api.AddressEntry{entry(validatorID)} }, hiding.CodeBook, "w1", Critical},
 		{"it is in a sentry's book", func(a agents) { a["s1"].peers.AddressBook = []api.AddressEntry{entry(validatorID)} }, hiding.CodeBook, "s1", Critical},
+		{"it is in a book, at no address", func(a agents) {
+			a["w1"].peers.AddressBook = []api.AddressEntry{{NodeID: validatorID, Addr: ":0"}}
+		}, hiding.CodeBook, "w1", Critical},
+		{"it told of an address in a book", func(a agents) {
+			a["s1"].peers.AddressBook = []api.AddressEntry{{NodeID: worldID, Addr: "127.0.0.1:9", SourceID: validatorID, Source: "127.0.0.1:8"}}
+		}, hiding.CodeBook, "s1", Critical},
 		{"others are in a book", func(a agents) { a["w1"].peers.AddressBook = []api.AddressEntry{entry(sentryID)} }, hiding.CodeBook, "w1", OK},
 		{"the world sees it", func(a agents) {
 			a["w1"].peers.Peers = append(a["w1"].peers.Peers, api.Peer{NodeID: validatorID})
