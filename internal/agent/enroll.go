@@ -16,7 +16,6 @@ import (
 	"github.com/pressenter/pressenter/internal/comet"
 	"github.com/pressenter/pressenter/internal/daemon"
 	"github.com/pressenter/pressenter/internal/keyring"
-	"github.com/pressenter/pressenter/internal/machine"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
 )
@@ -30,6 +29,11 @@ func (f Folder) enroll(ctx context.Context, r api.EnrollRequest) (*host, error) 
 	identity, err := f.loadIdentity()
 	if err != nil {
 		return nil, err
+	}
+	if f.onVolume() {
+		if err := f.dropPrograms(); err != nil {
+			return nil, err
+		}
 	}
 	binary, err := f.installBinary(r)
 	if err != nil {
@@ -79,10 +83,15 @@ func holdsConsensusKey(r roster.Role) bool {
 	return r == roster.RoleValidator || r == roster.RoleGenesisValidator
 }
 
-// installBinary puts the daemon where cosmovisor looks for it, as a link to the same file where that is possible.
+// installBinary puts the daemon where cosmovisor looks for it, as a link to the same file where that is possible. As long
+// as the host is not enrolled it is the one that runs, whatever lies there; later a person may have put another one beside.
 func (f Folder) installBinary(r api.EnrollRequest) (string, error) {
 	dir := filepath.Join(f.Home(), "cosmovisor", "genesis", "bin")
 	to := filepath.Join(dir, r.Daemon)
+	known, err := f.loadHost()
+	if err != nil {
+		return "", err
+	}
 	return to, f.asNode(func() error {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return err
@@ -91,10 +100,17 @@ func (f Folder) installBinary(r api.EnrollRequest) (string, error) {
 			return fmt.Errorf("install daemon %q: %w", r.Daemon, err)
 		}
 		current := filepath.Join(f.Home(), "cosmovisor", "current")
-		if err := os.Symlink("genesis", current); err != nil && !errors.Is(err, fs.ErrExist) {
+		if known == nil {
+			if err := os.RemoveAll(current); err != nil {
+				return err
+			}
+		} else if _, err := os.Lstat(current); err == nil {
+			return nil
+		}
+		if err := os.Symlink("genesis", current); err != nil {
 			return err
 		}
-		return nil
+		return atomicfile.SyncFolder(filepath.Dir(current))
 	})
 }
 
@@ -102,31 +118,39 @@ func (f Folder) installBinary(r api.EnrollRequest) (string, error) {
 // either not there or whole. A home that was not made so is refused: the key in it would be taken for one that never
 // signed.
 func (f Folder) initHome(ctx context.Context, binary string, r api.EnrollRequest) error {
-	place, err := f.placeOf(filepath.Join(f.Home(), "data"))
-	if err == nil {
-		var made signing.Place
-		if err := readJSON(f.made(), &made); err != nil || made != place {
-			if machine.Is(string(f)) && machine.IsMount(f.Home()) {
-				return f.takeOver(ctx, binary, r)
-			}
-			return fmt.Errorf("home %q was not made here, and a key in it may be signing elsewhere: remove it, and bring the key with 'pressenter key restore'", f.Home())
-		}
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
+	switch there, ours, err := f.homeHere(); {
+	case err != nil:
 		return err
+	case there && ours:
+		return nil
+	case there && f.onVolume():
+		return f.takeOver(ctx, binary, r)
+	case there:
+		return fmt.Errorf("home %q was not made here, and a key in it may be signing elsewhere: remove it, and bring the key with 'pressenter key restore'", f.Home())
 	}
 	making, err := f.makeHome(ctx, binary, r)
 	if err != nil {
 		return err
 	}
-	if place, err = f.placeOf(filepath.Join(making, "data")); err != nil {
+	place, err := f.placeOf(filepath.Join(making, "data"))
+	if err != nil {
 		return err
 	}
 	if err := writeJSON(f.made(), place); err != nil {
 		return err
 	}
 	return f.asNode(func() error { return f.moveIn(making) })
+}
+
+// homeHere says whether there is a home, and whether it was made, or taken over, by this very host.
+func (f Folder) homeHere() (there, ours bool, err error) {
+	place, err := f.placeOf(filepath.Join(f.Home(), "data"))
+	if err != nil {
+		return false, false, ignoreMissing(err)
+	}
+	var made signing.Place
+	err = readJSON(f.made(), &made) // one that cannot be read says nothing
+	return true, err == nil && made == place, nil
 }
 
 // makeHome lets the daemon make a home beside what will be moved into place: a volume has the home, and nothing is moved

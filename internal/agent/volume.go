@@ -8,7 +8,27 @@ import (
 	"path/filepath"
 
 	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/atomicfile"
+	"github.com/pressenter/pressenter/internal/machine"
 )
+
+// onVolume says whether the home is on a volume, which may have been another server's.
+func (f Folder) onVolume() bool { return machine.Is(string(f)) && machine.IsMount(f.Home()) }
+
+// dropPrograms removes what programs a volume brought from another server: a daemon that somebody took over there could
+// have left one that would run beside the consensus key here. Interrupted, it is done again, as the home is not noted as
+// ours before its end; whatever was removed stays removed when the power fails after that.
+func (f Folder) dropPrograms() error {
+	if _, ours, err := f.homeHere(); err != nil || ours {
+		return err
+	}
+	return f.asNode(func() error {
+		if err := os.RemoveAll(filepath.Join(f.Home(), "cosmovisor")); err != nil {
+			return err
+		}
+		return atomicfile.SyncFolder(f.Home())
+	})
+}
 
 // takeOver makes a home of the volume that another server had: the chain's data stays, and everything that said who the
 // former node was is made anew. Keys are nobody's to inherit: what signs was never on the volume, and whatever lies where

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
 )
@@ -44,5 +45,81 @@ func TestVolumeOfAnotherServer(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(f.Home(), left)); err == nil {
 			t.Errorf("%s is left", left)
 		}
+	}
+}
+
+// A daemon that was taken over may leave another program on its volume. None of it runs on the next server, also where
+// there is no home beside it, or where the enrolment is interrupted.
+func TestVolumeBringsProgram(t *testing.T) {
+	for name, data := range map[string]bool{"with a home": true, "without a home": false} {
+		t.Run(name, func(t *testing.T) {
+			req, _ := request(t, roster.RoleValidator)
+			f := newKeeper(t).Folder
+			programs := filepath.Join(f.Home(), "cosmovisor")
+			plant := func() {
+				t.Helper()
+				must(t, os.RemoveAll(programs))
+				must(t, os.MkdirAll(filepath.Join(programs, "upgrades", "v2", "bin"), 0o700))
+				must(t, os.WriteFile(filepath.Join(programs, "upgrades", "v2", "bin", req.Daemon), []byte("#!/bin/sh\n"), 0o700))
+				must(t, os.Symlink("upgrades/v2", filepath.Join(programs, "current")))
+			}
+			plant()
+			if data {
+				must(t, os.MkdirAll(filepath.Join(f.Home(), "data"), 0o700))
+				must(t, os.MkdirAll(filepath.Join(f.Home(), "config"), 0o700))
+			}
+			must(t, f.dropPrograms())
+			if _, err := os.Lstat(programs); !os.IsNotExist(err) {
+				t.Fatalf("what the volume brought is there: %v", err)
+			}
+			plant() // what is interrupted before the home is ours begins anew
+			must(t, f.dropPrograms())
+			binary, err := f.installBinary(req)
+			must(t, err)
+			if data {
+				must(t, f.takeOver(t.Context(), binary, req))
+			}
+			_, err = f.enroll(t.Context(), req)
+			must(t, err)
+			runs := filepath.Join(programs, "current", "bin", req.Daemon)
+			if sum, err := atomicfile.SHA256(runs); err != nil || sum != req.BinaryHash {
+				t.Errorf("what runs is %s, %v", sum, err)
+			}
+			must(t, f.dropPrograms())
+			if _, err := os.Stat(runs); err != nil {
+				t.Errorf("the host's own program was removed: %v", err)
+			}
+		})
+	}
+}
+
+// Whatever lies in the place of the link, a host that is new runs what it is enrolled with; an enrolled one what a person
+// put there.
+func TestCurrentProgram(t *testing.T) {
+	req, _ := request(t, roster.RoleValidator)
+	f := newKeeper(t).Folder
+	current := filepath.Join(f.Home(), "cosmovisor", "current")
+	target := func() string {
+		_, err := f.installBinary(req)
+		must(t, err)
+		at, err := os.Readlink(current)
+		must(t, err)
+		return at
+	}
+	must(t, os.MkdirAll(filepath.Join(current, "bin"), 0o700))
+	if at := target(); at != "genesis" {
+		t.Errorf("a folder: %s", at)
+	}
+	must(t, os.Remove(current))
+	must(t, os.Symlink("upgrades/v2", current))
+	if at := target(); at != "genesis" {
+		t.Errorf("a link: %s", at)
+	}
+	_, err := f.enroll(t.Context(), req)
+	must(t, err)
+	must(t, os.Remove(current))
+	must(t, os.Symlink("upgrades/v2", current))
+	if at := target(); at != "upgrades/v2" {
+		t.Errorf("enrolled: %s", at)
 	}
 }

@@ -64,7 +64,7 @@ func place(path string, data []byte, perm fs.FileMode, name func(from, to string
 	if err != nil {
 		return fmt.Errorf("write file %q: %w", path, err)
 	}
-	if err := syncDir(dir); err != nil {
+	if err := SyncFolder(dir); err != nil {
 		return fmt.Errorf("write file %q: %w", path, err)
 	}
 	return nil
@@ -97,8 +97,8 @@ func writeTemp(dir string, data []byte, perm fs.FileMode) (name string, err erro
 	return f.Name(), nil
 }
 
-// syncDir makes the names in dir durable.
-func syncDir(dir string) error {
+// SyncFolder makes the names in dir durable, and that those are gone which were removed.
+func SyncFolder(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return fmt.Errorf("open folder: %w", err)
@@ -116,5 +116,5 @@ func Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(to))
+	return SyncFolder(filepath.Dir(to))
 }
