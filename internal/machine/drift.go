@@ -41,7 +41,7 @@ func Repair(ctx context.Context) ([]health.Finding, error) {
 			return found, err
 		}
 	}
-	units, err := systemd.Show(ctx, AgentUnit, MeshUnit, NodeUnit)
+	units, err := systemd.Show(ctx, AgentUnit, MeshUnit, NodeUnit, firewallUnit)
 	if err != nil {
 		return found, err
 	}
@@ -51,7 +51,12 @@ func Repair(ctx context.Context) ([]health.Finding, error) {
 		}
 		found = append(found, drift("drift-disabled", AgentUnit, "was disabled, so that nobody would have looked after this host after a reboot; it is enabled again"))
 	}
-	return append(found, overruled(units)...), nil
+	found = append(found, overruled(units)...)
+	was, err := bootFirewall(ctx)
+	for _, w := range was {
+		found = append(found, drift("drift-firewall", unitFile(firewallUnit), w+" on the machine, and was put back"))
+	}
+	return found, err
 }
 
 // RepairFolders is Repair for whose the folders are and what may be done with them.

@@ -13,6 +13,7 @@ import (
 	"github.com/pressenter/pressenter/internal/access"
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/systemd"
 )
 
 // The packet filter that holds from boot until the mesh process loads its own in the same table, which says the same.
@@ -69,24 +70,71 @@ func firewallChange(spec Spec) (*changedFile, error) {
 
 // loadFirewall has the kernel check the filter and take it, now and at boot.
 func loadFirewall(ctx context.Context) error {
-	nft, err := program("nft")
-	if err != nil {
-		return err
-	}
-	changed, err := place(filepath.Join(unitFolder, firewallUnit), strings.ReplaceAll(firewallUnitText, "NFT", nft))
-	if err != nil {
-		return err
-	}
-	if changed {
-		if _, err := output(ctx, "systemctl", "daemon-reload"); err != nil {
-			return err
-		}
-	}
 	if _, err := output(ctx, "nft", "-f", firewallFile); err != nil {
 		return fmt.Errorf("load the packet filter: %w", err)
 	}
-	_, err = output(ctx, "systemctl", "enable", "--quiet", firewallUnit)
+	_, err := bootFirewall(ctx)
 	return err
+}
+
+// bootFirewall has every boot load the filter that is there, and says what was not so. It starts nothing. A unit that an
+// administrator masked stays so.
+func bootFirewall(ctx context.Context) (was []string, err error) {
+	if _, err := os.Stat(firewallFile); errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	text, err := firewallUnitNow()
+	if err != nil {
+		return nil, err
+	}
+	changed, err := place(unitFile(firewallUnit), text)
+	if err != nil {
+		return nil, err
+	}
+	if changed {
+		was = append(was, "was edited or removed")
+		if err := systemd.Reload(ctx); err != nil {
+			return was, err
+		}
+	}
+	units, err := systemd.Show(ctx, firewallUnit)
+	if err != nil || units[0].Masked() || units[0].Enabled == "enabled" {
+		return was, err
+	}
+	return append(was, "was not enabled"), systemd.Enable(ctx, firewallUnit)
+}
+
+// firewallUnitNow is the file of the unit on this machine.
+func firewallUnitNow() (string, error) {
+	nft, err := program("nft")
+	return strings.ReplaceAll(firewallUnitText, "NFT", nft), err
+}
+
+// checkFirewall says what keeps the packet filter from holding between boot and the start of the mesh: what its file
+// should say is filter, if that is known, and what its unit should, text. enabled is what systemd says of that.
+func checkFirewall(file, filter, unit, text, enabled string) []health.Finding {
+	said := func(path, what string) []health.Finding {
+		return []health.Finding{{
+			Code: "firewall-not-at-boot", Severity: health.Warning, Subject: path,
+			Message: fmt.Sprintf("%s %s: between boot and the start of the mesh, this host's packet filter does not hold.", path, what),
+			Next:    "Run 'pressenter harden'.",
+		}}
+	}
+	switch _, err := os.Stat(file); {
+	case err != nil:
+		return said(file, "is not there")
+	case filter != "" && !same(file, filter):
+		return said(file, "was edited on the machine")
+	case enabled == "masked" || enabled == "masked-runtime":
+		found := said(unit, "is masked")
+		found[0].Next = "Run 'systemctl unmask " + firewallUnit + "' on the machine, then 'pressenter harden'."
+		return found
+	case !same(unit, text):
+		return said(unit, "was edited or removed on the machine")
+	case enabled != "enabled":
+		return said(unit, "is not enabled")
+	}
+	return nil
 }
 
 // removeFirewall takes our filter away.

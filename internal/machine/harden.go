@@ -20,6 +20,7 @@ func harden(ctx context.Context, spec Spec, r *Report) error {
 		func() error { return keepTime(ctx, r) },
 		func() error { return keepUpdates(ctx, spec, r) },
 		func() error { return needFilter(ctx, r) },
+		func() error { return keepFirewall(ctx, r) },
 		func() error { return guardDoors(ctx, spec, r) }, // last, as the time for a confirmation begins with it
 	} {
 		if err := step(); err != nil {
@@ -41,6 +42,16 @@ func needFilter(ctx context.Context, r *Report) error {
 	return nil
 }
 
+// keepFirewall mends what has every boot load a filter that is there already. What that says is proven, so it needs no
+// trial.
+func keepFirewall(ctx context.Context, r *Report) error {
+	was, err := bootFirewall(ctx)
+	for _, w := range was {
+		r.note("%s %s", firewallUnit, w)
+	}
+	return err
+}
+
 // Check says what of the hardening is not as a set-up left it. It changes nothing.
 func Check(ctx context.Context, deployment, host string) (found []health.Finding) {
 	for path, text := range map[string]string{
@@ -54,7 +65,7 @@ func Check(ctx context.Context, deployment, host string) (found []health.Finding
 			})
 		}
 	}
-	found = append(append(found, checkTime(ctx)...), checkDoors()...)
+	found = append(append(found, checkTime(ctx)...), checkDoors(ctx)...)
 	found = append(found, checkVolume(filepath.Join(unitFolder, volumeUnit), volumeAt)...)
 	health.Sort(found)
 	return found
@@ -126,8 +137,9 @@ func Filtered() bool {
 }
 
 // checkDoors says what of SSH and the packet filter is not as a set-up left it. It changes nothing.
-func checkDoors() (found []health.Finding) {
-	if at, undone := takenBack(); undone {
+func checkDoors(ctx context.Context) (found []health.Finding) {
+	at, undone := takenBack()
+	if undone {
 		found = append(found, health.Finding{
 			Code: "trial-taken-back", Severity: health.Warning, Subject: "sshd and packet filter",
 			Message: fmt.Sprintf("What was changed of SSH and the packet filter was taken back at %s: nobody confirmed by a new connection within a minute.", at),
@@ -141,13 +153,15 @@ func checkDoors() (found []health.Finding) {
 			Next:    "Run 'pressenter harden', which says why if it cannot make it.",
 		})
 	}
-	if _, err := os.Stat(firewallFile); err != nil {
-		found = append(found, health.Finding{
-			Code: "firewall-not-at-boot", Severity: health.Warning, Subject: firewallFile,
-			Message: firewallFile + " is not there: between boot and the start of the mesh, no packet filter holds.", Next: "Run 'pressenter harden'.",
-		})
+	noted, err := Load(Folder)
+	if err != nil || undone {
+		noted.Filter = "" // not known, or what was before it holds
 	}
-	return found
+	text, err := firewallUnitNow()
+	if _, there := os.Stat(firewallFile); there == nil && err != nil {
+		return append(found, missing("nftables", "No packet filter can be loaded at boot", err))
+	}
+	return append(found, checkFirewall(firewallFile, noted.Filter, unitFile(firewallUnit), text, unitState(ctx, firewallUnit, "UnitFileState"))...)
 }
 
 // soften takes away what harden made, the sshd settings too: whoever uses the server next may come in as before.

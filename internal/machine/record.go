@@ -18,6 +18,8 @@ type Record struct {
 	// Programs are those that the units run, and Units their files, by the units' names.
 	Programs map[string]string `json:"programs"`
 	Units    map[string]string `json:"units"`
+	// Filter is what the packet filter at boot should say; empty where a set-up noted none.
+	Filter string `json:"filter,omitempty"`
 }
 
 const (

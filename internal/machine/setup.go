@@ -15,7 +15,7 @@ import (
 
 // next is what the record will say: units that stay with their program stay as they are, down to the last byte.
 func (r Record) next(spec Spec) Record {
-	n := Record{SSH: spec.SSH, Programs: map[string]string{}, Units: map[string]string{}}
+	n := Record{SSH: spec.SSH, Programs: map[string]string{}, Units: map[string]string{}, Filter: r.Filter}
 	for name, program := range map[string]string{AgentUnit: spec.Program, MeshUnit: spec.Mesh, NodeUnit: spec.Node} {
 		was := r.Programs[name]
 		if program == "" {
@@ -31,6 +31,8 @@ func (r Record) next(spec Spec) Record {
 	}
 	if len(n.SSH) == 0 {
 		n.SSH = r.SSH
+	} else if text, err := firewallText(spec); err == nil { // hardening says what is wrong with the others
+		n.Filter = text
 	}
 	return n
 }
@@ -127,7 +129,7 @@ func placeAll(ctx context.Context, old, want Record, r *Report) error {
 }
 
 func equal(a, b Record) bool {
-	return fmt.Sprint(a.SSH) == fmt.Sprint(b.SSH) && maps.Equal(a.Programs, b.Programs) && maps.Equal(a.Units, b.Units)
+	return fmt.Sprint(a.SSH) == fmt.Sprint(b.SSH) && maps.Equal(a.Programs, b.Programs) && maps.Equal(a.Units, b.Units) && a.Filter == b.Filter
 }
 
 // placeUnits makes the files of the units as they should be, and says of which units that was necessary.

@@ -179,6 +179,8 @@ func TestDoors(t *testing.T) {
 		}
 		expectDoors(t, h, "confirmed", shut)
 		tends(t, h)
+		in(t, h, "systemctl disable --quiet pressenter-firewall; until [ \"$(systemctl is-enabled pressenter-firewall)\" = enabled ]; do sleep 0.1; done")
+		in(t, h, "cd /usr/local/lib/systemd/system; rm pressenter-firewall.service; until [ -e pressenter-firewall.service ]; do sleep 0.1; done")
 		if r := k.setUpOnly(h); r.Trial || len(r.Changed) != 0 {
 			t.Errorf("the second time there is something to do: %+v", r)
 		}
