@@ -268,16 +268,28 @@ func IsMount(path string) bool {
 	return unix.Lstat(path, &here) == nil && unix.Lstat(filepath.Dir(path), &above) == nil && here.Dev != above.Dev
 }
 
-// checkVolume says whether a volume that a set-up mounted is away.
-func checkVolume(unit, at string) []health.Finding {
-	if _, err := os.Stat(unit); err != nil || IsMount(at) {
-		return nil
-	}
-	return []health.Finding{{
+// checkVolume says whether a volume that a set-up mounted is away, or will be after a reboot. A set-up noted that there is
+// one; those of older programs left only its unit.
+func checkVolume(noted bool, unit, at string) []health.Finding {
+	_, err := os.Stat(unit)
+	removed := errors.Is(err, fs.ErrNotExist)
+	f := health.Finding{
 		Code: "volume-away", Severity: health.Critical, Subject: at,
 		Message: fmt.Sprintf("The data volume is not mounted at %s, so the node does not start.", at),
 		Next:    fmt.Sprintf("See in the cloud's console whether it is attached, and 'systemctl status %s' on the machine; then 'systemctl start %s'.", volumeUnit, volumeUnit),
-	}}
+	}
+	switch mounted := IsMount(at); {
+	case removed && !noted, mounted && !removed:
+		return nil
+	case mounted:
+		f.Code, f.Severity, f.Subject = "volume-not-at-boot", health.Warning, unit
+		f.Message = unit + " was removed on the machine: after a reboot, the data volume is not mounted and the node has no data."
+		f.Next = "Run 'pressenter harden', which puts it back."
+	case removed:
+		f.Message = fmt.Sprintf("The data volume is not mounted at %s, and its unit %s was removed on the machine: the node has no data.", at, unit)
+		f.Next = "Run 'pressenter harden', which puts it back and mounts the volume; where it refuses, it says why."
+	}
+	return []health.Finding{f}
 }
 
 // emptyFolder refuses to mount over files, which would be there and not be seen.

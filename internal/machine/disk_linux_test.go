@@ -78,18 +78,39 @@ func TestFindVolume(t *testing.T) {
 }
 
 func TestVolumeThatIsAway(t *testing.T) {
-	unit := filepath.Join(t.TempDir(), "some.mount")
-	if f := checkVolume(unit, t.TempDir()); f != nil {
-		t.Errorf("without a volume: %+v", f)
-	}
-	if err := os.WriteFile(unit, nil, 0o600); err != nil {
+	there := filepath.Join(t.TempDir(), "some.mount")
+	if err := os.WriteFile(there, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if f := checkVolume(unit, "/proc"); f != nil {
-		t.Errorf("mounted: %+v", f)
+	removed := there + ".removed"
+	for name, tc := range map[string]struct {
+		noted    bool
+		unit, at string
+		want     string
+	}{
+		"without a volume":              {false, removed, t.TempDir(), ""},
+		"mounted":                       {true, there, "/proc", ""},
+		"mounted by an older set-up":    {false, there, "/proc", ""},
+		"not mounted":                   {true, there, t.TempDir(), "volume-away"},
+		"not mounted, older set-up":     {false, there, t.TempDir(), "volume-away"},
+		"mounted, and unit removed":     {true, removed, "/proc", "volume-not-at-boot"},
+		"not mounted, and unit removed": {true, removed, t.TempDir(), "volume-away"},
+	} {
+		f := checkVolume(tc.noted, tc.unit, tc.at)
+		if tc.want == "" && len(f) != 0 || tc.want != "" && (len(f) != 1 || f[0].Code != tc.want) {
+			t.Errorf("%s: %+v, want %q", name, f, tc.want)
+		}
 	}
-	if f := checkVolume(unit, t.TempDir()); len(f) != 1 || f[0].Code != "volume-away" {
-		t.Errorf("not mounted: %+v", f)
+}
+
+func TestVolumeIsNoted(t *testing.T) {
+	spec := Spec{Program: "/opt/pressenter/x/pressenter", Volume: "/dev/disk/by-id/x"}
+	r := Record{}.next(spec)
+	if r.Volume != spec.Volume || equal(r, Record{}.next(Spec{Program: spec.Program})) {
+		t.Errorf("noted is %q", r.Volume)
+	}
+	if n := r.next(Spec{Program: spec.Program}); n.Volume != spec.Volume {
+		t.Errorf("a set-up that says nothing of it leaves %q, and the volume is mounted", n.Volume)
 	}
 }
 

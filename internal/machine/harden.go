@@ -65,8 +65,9 @@ func Check(ctx context.Context, deployment, host string) (found []health.Finding
 			})
 		}
 	}
-	found = append(append(found, checkTime(ctx)...), checkDoors(ctx)...)
-	found = append(found, checkVolume(filepath.Join(unitFolder, volumeUnit), volumeAt)...)
+	noted, _ := Load(Folder) //nolint:errcheck // the repair of units says what is wrong with it
+	found = append(append(found, checkTime(ctx)...), checkDoors(ctx, noted.Filter)...)
+	found = append(found, checkVolume(noted.Volume != "", unitFile(volumeUnit), volumeAt)...)
 	health.Sort(found)
 	return found
 }
@@ -136,8 +137,9 @@ func Filtered() bool {
 	return err == nil && !undone
 }
 
-// checkDoors says what of SSH and the packet filter is not as a set-up left it. It changes nothing.
-func checkDoors(ctx context.Context) (found []health.Finding) {
+// checkDoors says what of SSH and the packet filter is not as a set-up left it; filter is what the latter should say, if that
+// is known. It changes nothing.
+func checkDoors(ctx context.Context, filter string) (found []health.Finding) {
 	at, undone := takenBack()
 	if undone {
 		found = append(found, health.Finding{
@@ -153,15 +155,14 @@ func checkDoors(ctx context.Context) (found []health.Finding) {
 			Next:    "Run 'pressenter harden', which says why if it cannot make it.",
 		})
 	}
-	noted, err := Load(Folder)
-	if err != nil || undone {
-		noted.Filter = "" // not known, or what was before it holds
+	if undone {
+		filter = "" // what was before it holds
 	}
 	text, err := firewallUnitNow()
 	if _, there := os.Stat(firewallFile); there == nil && err != nil {
 		return append(found, missing("nftables", "No packet filter can be loaded at boot", err))
 	}
-	return append(found, checkFirewall(firewallFile, noted.Filter, unitFile(firewallUnit), text, unitState(ctx, firewallUnit, "UnitFileState"))...)
+	return append(found, checkFirewall(firewallFile, filter, unitFile(firewallUnit), text, unitState(ctx, firewallUnit, "UnitFileState"))...)
 }
 
 // soften takes away what harden made, the sshd settings too: whoever uses the server next may come in as before.

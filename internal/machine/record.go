@@ -20,6 +20,8 @@ type Record struct {
 	Units    map[string]string `json:"units"`
 	// Filter is what the packet filter at boot should say; empty where a set-up noted none.
 	Filter string `json:"filter,omitempty"`
+	// Volume is the data volume as the last set-up with one was told of it; empty: no set-up noted one.
+	Volume string `json:"volume,omitempty"`
 }
 
 const (

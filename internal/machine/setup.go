@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,9 @@ import (
 
 // next is what the record will say: units that stay with their program stay as they are, down to the last byte.
 func (r Record) next(spec Spec) Record {
-	n := Record{SSH: spec.SSH, Programs: map[string]string{}, Units: map[string]string{}, Filter: r.Filter}
+	n := Record{
+		SSH: spec.SSH, Programs: map[string]string{}, Units: map[string]string{}, Filter: r.Filter, Volume: cmp.Or(spec.Volume, r.Volume),
+	}
 	for name, program := range map[string]string{AgentUnit: spec.Program, MeshUnit: spec.Mesh, NodeUnit: spec.Node} {
 		was := r.Programs[name]
 		if program == "" {
@@ -129,7 +132,8 @@ func placeAll(ctx context.Context, old, want Record, r *Report) error {
 }
 
 func equal(a, b Record) bool {
-	return fmt.Sprint(a.SSH) == fmt.Sprint(b.SSH) && maps.Equal(a.Programs, b.Programs) && maps.Equal(a.Units, b.Units) && a.Filter == b.Filter
+	return fmt.Sprint(a.SSH) == fmt.Sprint(b.SSH) && maps.Equal(a.Programs, b.Programs) && maps.Equal(a.Units, b.Units) &&
+		a.Filter == b.Filter && a.Volume == b.Volume
 }
 
 // placeUnits makes the files of the units as they should be, and says of which units that was necessary.
