@@ -409,8 +409,11 @@ func (s *Session) awaitSigning(ctx context.Context, side *sideState, h deploymen
 	defer cancel()
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
-	for before := s.newestCommit(ctx).Height; ; {
-		if commit, found := s.witness(ctx, address); found && commit.Height > before {
+	for before := int64(0); ; {
+		if before == 0 { // nobody told it yet
+			before = s.newestCommit(ctx).Height
+		}
+		if commit, found := s.witness(ctx, address); found && before > 0 && commit.Height > before {
 			s.progress(Event{Word: fmt.Sprintf("block %d is signed by %s, as its peers see it", commit.Height, h.Name)})
 			return nil
 		}

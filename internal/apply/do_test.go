@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/signing"
 )
 
 // stages makes a plan of agents to restart.
@@ -75,5 +80,36 @@ func TestDoInterrupted(t *testing.T) {
 		if !errors.As(err, &cut) || cut.Done != map[string]int{"s1": 0, "s2": 1}[last] || cut.Steps != 3 || !errors.Is(err, context.Canceled) {
 			t.Errorf("at %s: %v", last, err)
 		}
+	}
+}
+
+// Whoever cannot see how far the chain is when the wait begins waits for one block more than the first that it sees: that
+// one may be from before.
+func TestAwaitSigningBlind(t *testing.T) {
+	o := newOperator(t)
+	o.start(t, "s1", "validator")
+	ours, world := o.agents["validator"], o.agents["s1"]
+	ours.status.Enrolled = &api.Enrolled{Consensus: make([]byte, 32)}
+	o.world.inventory.Put(o.hosts["s1"])
+	asked := 0
+	world.more = func(*fakeAgent, *http.Request) (any, error) {
+		if asked++; asked == 1 {
+			return nil, errors.New("it does not answer yet")
+		}
+		height := int64(9)
+		if asked > 4 {
+			height++
+		}
+		return api.Commit{Height: height, Time: time.Now(), Signers: []string{signing.Address(make([]byte, 32))}}, nil
+	}
+	var said []string
+	o.Progress = func(e Event) {
+		if strings.HasPrefix(e.Word, "block") {
+			said = append(said, e.Word)
+		}
+	}
+	must(t, o.awaitSigning(t.Context(), o.own, o.hosts["validator"]))
+	if len(said) != 1 || !strings.HasPrefix(said[0], "block 10 ") {
+		t.Errorf("it said %q, and block 9 is older than the wait", said)
 	}
 }
