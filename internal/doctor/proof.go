@@ -42,7 +42,7 @@ type Progress struct {
 	Left   time.Duration
 	Nodes  int // that are asked for addresses
 	Asks   int // that were answered
-	Looks  int // at all lists of peers and address books
+	Looks  int // at all lists of peers and address books: of the host that told them least often
 	Knocks int // of strangers at the validator's address
 }
 
@@ -81,7 +81,7 @@ func (p Proof) Run(ctx context.Context) (Proven, error) {
 		return Proven{Quick: p.Quick, Not: "the validator's node does not answer"}, nil
 	}
 	start := time.Now()
-	g := &gathering{Proof: p, validator: v, peers: map[string]map[string]comet.Peer{}, books: map[string]map[hiding.Entry]bool{}, missing: map[string]string{}, answers: map[string]*p2p.Answer{}, first: map[string]time.Time{}}
+	g := &gathering{Proof: p, validator: v, peers: map[string]map[string]comet.Peer{}, books: map[string]map[hiding.Entry]bool{}, missing: map[string]string{}, looked: map[string]span{}, answers: map[string]*p2p.Answer{}, first: map[string]time.Time{}}
 	g.until = start.Add(time.Duration(rounds-1) * roundEvery)
 	if p.Quick {
 		g.until = start.Add(knockHold)
@@ -101,15 +101,21 @@ type gathering struct {
 
 	mu      sync.Mutex
 	until   time.Time
-	looks   int
 	asks    int
 	peers   map[string]map[string]comet.Peer // by host and node id: all that were ever seen
 	books   map[string]map[hiding.Entry]bool
 	missing map[string]string
+	looked  map[string]span
 	knocks  []p2p.Probe
 	answers map[string]*p2p.Answer
 	first   map[string]time.Time // answer, or a little later
 	skipped []p2p.Skipped
+}
+
+// span is how often something was done, and when first and last.
+type span struct {
+	count       int
+	first, last time.Time
 }
 
 // all does everything side by side: who looks at the lists of peers sees the strangers that knock meanwhile.
@@ -165,7 +171,7 @@ func (g *gathering) look(ctx context.Context) {
 	for _, h := range g.Hosts {
 		wg.Go(func() {
 			if !h.Exists {
-				g.note(h.Name, api.PeersReply{}, fmt.Errorf("the host is gone"))
+				g.note(h.Name, api.PeersReply{}, fmt.Errorf("the host is gone"), time.Now())
 				return
 			}
 			ctx, cancel := context.WithTimeout(ctx, askTimeout)
@@ -173,22 +179,26 @@ func (g *gathering) look(ctx context.Context) {
 			c := g.Provider.Client(h.Host)
 			defer c.Close()
 			reply, err := c.Peers(ctx)
-			g.note(h.Name, reply, err)
+			g.note(h.Name, reply, err, time.Now())
 		})
 	}
 	wg.Wait()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.looks++
 }
 
-func (g *gathering) note(name string, reply api.PeersReply, err error) {
+// note keeps what a host told at a time, or why it did not. What it told earlier counts for as long as it told it.
+func (g *gathering) note(name string, reply api.PeersReply, err error, at time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if err != nil {
 		g.missing[name] = err.Error()
 		return
 	}
+	looked := g.looked[name]
+	if looked.count == 0 {
+		looked.first = at
+	}
+	looked.count, looked.last = looked.count+1, at
+	g.looked[name] = looked
 	if g.peers[name] == nil {
 		g.peers[name], g.books[name] = map[string]comet.Peer{}, map[hiding.Entry]bool{}
 	}
@@ -310,9 +320,13 @@ func (g *gathering) enough(seeds []string) bool {
 func (g *gathering) progress(now time.Time) Progress {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return Progress{
-		Left: max(g.until.Sub(now), 0), Nodes: len(g.answers), Asks: g.asks, Looks: g.looks, Knocks: len(g.knocks),
+	p := Progress{Left: max(g.until.Sub(now), 0), Nodes: len(g.answers), Asks: g.asks, Knocks: len(g.knocks)}
+	for i, h := range g.Hosts {
+		if n := g.looked[h.Name].count; i == 0 || n < p.Looks {
+			p.Looks = n
+		}
 	}
+	return p
 }
 
 // others are all hosts but the validator.
@@ -343,7 +357,10 @@ func (g *gathering) evidence() hiding.Evidence {
 	defer g.mu.Unlock()
 	e := hiding.Evidence{
 		Validator: nodeFor(g.validator), NetInfo: map[string][]comet.Peer{}, Books: map[string][]hiding.Entry{},
-		Knocks: g.knocks, Missing: g.missing, Crawl: p2p.Report{Skipped: g.skipped},
+		Knocks: g.knocks, Missing: g.missing, Crawl: p2p.Report{Skipped: g.skipped}, Looks: map[string]hiding.Look{}, Brief: g.Quick,
+	}
+	for name, s := range g.looked {
+		e.Looks[name] = hiding.Look{Count: s.count, Period: s.last.Sub(s.first)}
 	}
 	if !g.Quick { // nobody is asked what it tells
 		e.Mesh = g.Mesh

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/comet"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/hiding"
 	"github.com/pressenter/pressenter/internal/p2p"
@@ -187,6 +188,52 @@ func TestInterruptedProof(t *testing.T) {
 	cancel()
 	if _, err := (Proof{Hosts: hosts, Provider: all}).Run(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the context's error", err)
+	}
+}
+
+// Who tells its peers once and then no more was not watched: neither is that said, nor are such looks counted.
+func TestAgentDies(t *testing.T) {
+	_, hosts := fakeNetwork(t)
+	for dies, unproven := range map[string][]string{
+		"":          nil,
+		"validator": {hiding.CodePeers},
+		"w1":        {hiding.CodeNetInfo, hiding.CodeBook},
+		"s1":        {hiding.CodeBook},
+	} {
+		g := &gathering{
+			Proof: Proof{Hosts: hosts}, validator: hosts[0], peers: map[string]map[string]comet.Peer{}, books: map[string]map[hiding.Entry]bool{},
+			missing: map[string]string{}, looked: map[string]span{}, answers: map[string]*p2p.Answer{}, first: map[string]time.Time{},
+		}
+		for i := range 24 {
+			for _, h := range hosts {
+				var err error
+				if i > 0 && h.Name == dies {
+					err = errors.New("its agent does not answer")
+				}
+				peers := []api.Peer{{NodeID: sentryID}}
+				g.note(h.Name, api.PeersReply{Peers: peers}, err, begin.Add(time.Duration(i)*peersEvery))
+			}
+		}
+		want := 24
+		if dies != "" {
+			want = 1
+		}
+		if got := g.progress(begin).Looks; got != want {
+			t.Errorf("%q dies: %d looks at all hosts, want %d", dies, got, want)
+		}
+		var codes []string
+		for _, c := range hiding.Judge(g.evidence()) {
+			watched := c.Code == hiding.CodePeers || c.Code == hiding.CodeNetInfo || c.Code == hiding.CodeBook
+			if watched && c.Verdict != hiding.Hidden {
+				codes = append(codes, c.Code)
+			}
+			if watched && c.Verdict != hiding.Hidden && (c.Subject != dies || !strings.Contains(c.Message, "does not answer")) {
+				t.Errorf("%q dies: %s", dies, c.Message)
+			}
+		}
+		if !slices.Equal(codes, unproven) {
+			t.Errorf("%q dies: %q are unproven, want %q", dies, codes, unproven)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@
 package hiding
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // What a look must have been to prove something.
 const (
-	MinAsks   = p2p.MinAsks     // answers of each node
+	MinAsks   = p2p.MinAsks     // answers of each node, to strangers and about its peers and address book
 	MinPeriod = p2p.MinPeriod   // from the first to the last of them: shorter looks miss leaks that are there
 	MinHold   = 5 * time.Second // of a stranger whom the validator lets in; nodes that refuse hang up at once
 )
@@ -39,6 +40,16 @@ type Entry struct {
 	Source  p2p.Address
 }
 
+// Look is how often a node told its peers and its address book, and how long from the first to the last time.
+type Look struct {
+	Count  int
+	Period time.Duration
+}
+
+func (l Look) String() string {
+	return fmt.Sprintf("%d looks in %s", l.Count, l.Period.Round(time.Millisecond))
+}
+
 // Evidence is what was seen. A node without an entry in NetInfo or Books was not looked at; one with an empty entry was, and had
 // none.
 type Evidence struct {
@@ -47,6 +58,8 @@ type Evidence struct {
 	Others    []Node                  // further nodes that are to be looked at
 	NetInfo   map[string][]comet.Peer // the peers of each node by its name, as it says itself
 	Books     map[string][]Entry      // the address book of each node by its name
+	Looks     map[string]Look         // at both, by the node's name
+	Brief     bool                    // one look is enough, for who says himself that he did not take the time to prove anything
 	Crawl     p2p.Report              // what strangers were told, from the sentries and the others on
 	Knocks    []p2p.Probe             // strangers at the addresses of the validator, held for MinHold at least
 	Mesh      []netip.Prefix          // networks of which no address may be told

@@ -30,6 +30,7 @@ func good() Evidence {
 			Addresses: []p2p.Address{pub}, Outcome: p2p.Welcome,
 		}
 	}
+	long := Look{Count: 24, Period: 46 * time.Second}
 	peer := func(id, ip string) comet.Peer {
 		return comet.Peer{ID: id, RemoteIP: ip, ListenAddr: "tcp://0.0.0.0:26656"}
 	}
@@ -42,6 +43,7 @@ func good() Evidence {
 			"open": {peer(id("b"), "203.0.113.1")},
 		},
 		Books: map[string][]Entry{"s1": {{Address: pub, Source: pub}}, "s2": {}, "open": {{Address: pub, Source: pub}}},
+		Looks: map[string]Look{"val": long, "s1": long, "s2": long, "open": long},
 		Crawl: p2p.Report{Answers: []p2p.Answer{
 			answer("203.0.113.1:26656", id("b")), answer(id("c")+"@203.0.113.2:26656", id("c")), answer("203.0.113.3:26656", id("d")),
 		}},
@@ -171,6 +173,13 @@ func TestUnproven(t *testing.T) {
 			e.Missing["open"] = "its host is off"
 		}, CodeNetInfo, "open", Unproven, "its host is off"},
 		{"book not read", func(e *Evidence) { delete(e.Books, "s1") }, CodeBook, "s1", Unproven, "not asked"},
+		{"validator's peers looked at once", func(e *Evidence) { e.Looks["val"] = Look{Count: 1} }, CodePeers, "val", Unproven, "too short"},
+		{"a sentry's agent dies", func(e *Evidence) {
+			e.Looks["s1"], e.Missing["s1"] = Look{Count: 20, Period: 40 * time.Second}, "its agent does not answer"
+		}, CodeBook, "s1", Unproven, "too short to prove anything: its agent does not answer"},
+		{"a sentry's agent is away in between", func(e *Evidence) {
+			e.Looks["s2"] = Look{Count: 2, Period: 46 * time.Second}
+		}, CodeBook, "s2", Unproven, "too short"},
 		{"sentry not asked", func(e *Evidence) {
 			e.Crawl.Answers = e.Crawl.Answers[1:]
 		}, CodeAnswers, "s1", Unproven, "not asked"},
@@ -224,6 +233,28 @@ func TestNodeThatTellsNothing(t *testing.T) {
 	e.Crawl.Answers[0] = p2p.Answer{Asked: "203.0.113.1:26656", Info: p2p.NodeInfo{ID: id("b")}, Outcome: p2p.NoPEX}
 	if v := Overall(Judge(e)); v != Hidden {
 		t.Errorf("got %s, want hidden", v)
+	}
+}
+
+// Who is no sentry is judged by its peers and by its book: both are unproven after one look, unless that is all that was meant.
+func TestShortLooks(t *testing.T) {
+	e := good()
+	e.Looks["open"] = Look{Count: 1}
+	var codes []string
+	for _, c := range Judge(e) {
+		if c.Verdict == Unproven && c.Subject == "open" {
+			codes = append(codes, c.Code)
+		}
+	}
+	if !slices.Equal(codes, []string{CodeNetInfo, CodeBook}) {
+		t.Errorf("unproven: %q", codes)
+	}
+	if e.Brief = true; Overall(Judge(e)) != Hidden {
+		t.Errorf("meant to be short: %+v", Judge(e))
+	}
+	e.NetInfo["open"] = []comet.Peer{{ID: id("a")}}
+	if e.Brief = false; Overall(Judge(e)) != Seen {
+		t.Error("what was seen in a short look was seen all the same")
 	}
 }
 

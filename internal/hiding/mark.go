@@ -85,6 +85,19 @@ func (e Evidence) why(name string) string {
 	return "not asked"
 }
 
+// short is what to say where a node's peers and address book were looked at for too short a time to prove anything.
+func (e Evidence) short(code, name, message, measured string) (Check, bool) {
+	l := e.Looks[name]
+	if e.Brief || l.Count >= MinAsks && l.Period >= MinPeriod {
+		return Check{}, false
+	}
+	message += ", but the look is too short to prove anything"
+	if why := e.Missing[name]; why != "" {
+		message += ": " + why
+	}
+	return unproven(code, name, message, measured, fmt.Sprintf("look at least %d times over at least %s, with its agent and its node up", MinAsks, MinPeriod)), true
+}
+
 // gaps are the things without which nothing can be judged.
 func (e Evidence) gaps() []Check {
 	var cs []Check

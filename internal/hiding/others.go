@@ -16,12 +16,15 @@ func (e Evidence) netInfo(n Node, m mark) Check {
 	if !ok {
 		return unproven(CodeNetInfo, n.Name, "its peers are not known: "+e.why(n.Name), "", "ask it once its RPC answers")
 	}
-	measured := fmt.Sprintf("%d peers", len(peers))
+	measured := fmt.Sprintf("%d peers, %s", len(peers), e.Looks[n.Name])
 	for _, p := range peers {
 		if by := m.inPeer(p); by != "" {
 			return seen(CodeNetInfo, n.Name, "it is connected to the validator: "+by, measured,
 				"take the validator's address from its persistent_peers and its address book, and close the validator's port to others")
 		}
+	}
+	if c, short := e.short(CodeNetInfo, n.Name, "the validator was none of its peers", measured); short {
+		return c
 	}
 	return hidden(CodeNetInfo, n.Name, "the validator is none of its peers", measured)
 }
@@ -32,7 +35,7 @@ func (e Evidence) book(n Node, m mark) Check {
 	if !ok {
 		return unproven(CodeBook, n.Name, "its address book was not read: "+e.why(n.Name), "", "read config/addrbook.json there")
 	}
-	measured := fmt.Sprintf("%d addresses", len(entries))
+	measured := fmt.Sprintf("%d addresses, %s", len(entries), e.Looks[n.Name])
 	const next = "stop the node, delete its config/addrbook.json, make sure that private_peer_ids names the validator, and start it: the setting does not clean a book"
 	for _, entry := range entries {
 		if by := m.in(entry.Address); by != "" {
@@ -41,6 +44,9 @@ func (e Evidence) book(n Node, m mark) Check {
 		if by := m.in(entry.Source); by != "" {
 			return seen(CodeBook, n.Name, "the validator is in its address book as a source, by "+by, measured, next)
 		}
+	}
+	if c, short := e.short(CodeBook, n.Name, "the validator was not in its address book", measured); short {
+		return c
 	}
 	return hidden(CodeBook, n.Name, "the validator is not in its address book", measured)
 }

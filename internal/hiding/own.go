@@ -33,11 +33,14 @@ func (e Evidence) peers() []Check {
 			absent = append(absent, s.Name)
 		}
 	}
-	measured := fmt.Sprintf("%d peers, %d of %d sentries", len(peers), len(met), len(e.Sentries))
+	measured := fmt.Sprintf("%d peers, %d of %d sentries, %s", len(peers), len(met), len(e.Sentries), e.Looks[name])
 	if len(absent) > 0 {
 		cs = append(cs, unproven(CodePeers, name,
 			fmt.Sprintf("the validator is not connected to %s, so it cannot be said what they would tell of it", strings.Join(absent, ", ")),
 			measured, "wait until it is connected to each of its sentries, and look again"))
+	}
+	if c, short := e.short(CodePeers, name, "the validator had no peer but its sentries", measured); short && len(cs) == 0 {
+		cs = append(cs, c)
 	}
 	if len(cs) == 0 {
 		cs = append(cs, hidden(CodePeers, name, "the validator's peers are its sentries, and nobody else", measured))
