@@ -50,10 +50,13 @@ func summary(p Proven, judged []hiding.Check) Check {
 	return about.warning(CodeHidden, "that the validator is hidden is not proven; what follows says what is missing", measured, "do what is said below, then run this again")
 }
 
+// leftOut says whether --quick leaves a question out: it asks nobody as a stranger.
+func leftOut(code string) bool { return code == hiding.CodeAnswers || code == hiding.CodeReach }
+
 // onlyAsks says whether nothing is unproven but what --quick leaves out.
 func onlyAsks(judged []hiding.Check) bool {
 	for _, j := range judged {
-		if j.Verdict != hiding.Hidden && j.Code != hiding.CodeAnswers {
+		if j.Verdict != hiding.Hidden && !leftOut(j.Code) {
 			return false
 		}
 	}
@@ -65,6 +68,8 @@ func hidingCheck(p Proven, j hiding.Check) Check {
 	switch {
 	case j.Verdict == hiding.Seen:
 		return about.critical(j.Code, j.Message, j.Measurement, j.Next)
+	case j.Verdict == hiding.Unproven && p.Quick && j.Code == hiding.CodeReach:
+		return about.notChecked(j.Code, "--quick met no sentry as a stranger, so whether strangers would get to the validator from here is not known", "")
 	case j.Verdict == hiding.Unproven && p.Quick && j.Code == hiding.CodeAnswers:
 		return about.notChecked(j.Code, "--quick did not ask what it tells strangers", "")
 	case j.Verdict == hiding.Unproven:

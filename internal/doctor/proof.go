@@ -286,7 +286,7 @@ func (g *gathering) heard(r p2p.Report, begun, ended time.Time) {
 		}
 		all.Outcome, all.Detail, all.Depth = a.Outcome, a.Detail, min(all.Depth, a.Depth)
 		if a.Info.ID != "" {
-			all.Info = a.Info
+			all.Info, all.Met = a.Info, a.Met
 		}
 		if a.Asks == 0 {
 			continue
@@ -358,6 +358,7 @@ func (g *gathering) evidence() hiding.Evidence {
 	e := hiding.Evidence{
 		Validator: nodeFor(g.validator), NetInfo: map[string][]comet.Peer{}, Books: map[string][]hiding.Entry{},
 		Knocks: g.knocks, Missing: g.missing, Crawl: p2p.Report{Skipped: g.skipped}, Looks: map[string]hiding.Look{}, Brief: g.Quick,
+		Here: !g.validator.OnMachine(),
 	}
 	for name, s := range g.looked {
 		e.Looks[name] = hiding.Look{Count: s.count, Period: s.last.Sub(s.first)}

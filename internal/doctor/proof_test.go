@@ -153,6 +153,21 @@ func TestQuickProof(t *testing.T) {
 	}
 }
 
+// Whether strangers would get to a server is not known before one has met a sentry.
+func TestQuickProofOfServer(t *testing.T) {
+	all, hosts := fakeNetwork(t)
+	hosts[0].Provider = deployment.ProviderSSH
+	proven, err := Proof{Hosts: hosts, Provider: all, Quick: true}.Run(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	checks := JudgeProof(proven)
+	find(t, checks, hiding.CodeReach, "validator", NotChecked, "--quick")
+	find(t, checks, CodeHidden, "validator", NotChecked, "--quick")
+	proven.Quick = false
+	find(t, JudgeProof(proven), hiding.CodeReach, "validator", Warning, "no sentry was reached")
+}
+
 func TestAgentAway(t *testing.T) {
 	all, hosts := fakeNetwork(t)
 	if err := os.Remove(filepath.Join(all["w1"].folder, api.SocketName)); err != nil {

@@ -63,6 +63,7 @@ type Evidence struct {
 	Crawl     p2p.Report              // what strangers were told, from the sentries and the others on
 	Knocks    []p2p.Probe             // strangers at the addresses of the validator, held for MinHold at least
 	Mesh      []netip.Prefix          // networks of which no address may be told
+	Here      bool                    // the validator is on this computer: nothing can be in between
 	Missing   map[string]string       // names of nodes of which something could not be had, and why
 }
 
@@ -91,6 +92,7 @@ const (
 	CodeAnswers  = "hiding-answers"  // are strangers told of the validator?
 	CodeMesh     = "hiding-mesh"     // are strangers told of the mesh?
 	CodeKnock    = "hiding-knock"    // does the validator let strangers in?
+	CodeReach    = "hiding-reach"    // would strangers have got to the validator at all from where they knocked?
 	CodeScope    = "hiding-scope"    // who was asked at all?
 )
 

@@ -26,7 +26,7 @@ var (
 func good() Evidence {
 	answer := func(asked, id string) p2p.Answer {
 		return p2p.Answer{
-			Asked: asked, Info: p2p.NodeInfo{ID: id}, Asks: 3, Period: 46 * time.Second, Largest: 1,
+			Asked: asked, Info: p2p.NodeInfo{ID: id}, Met: "203.0.113.1", Asks: 3, Period: 46 * time.Second, Largest: 1,
 			Addresses: []p2p.Address{pub}, Outcome: p2p.Welcome,
 		}
 	}
@@ -194,6 +194,18 @@ func TestUnproven(t *testing.T) {
 			e.Knocks[0] = p2p.Probe{Addr: "10.9.0.1:26656", Outcome: p2p.Incompatible}
 		}, CodeKnock, "val", Unproven, "says nothing"},
 		{"another node at the address", func(e *Evidence) { e.Knocks[0].ID = id("9") }, CodeKnock, "val", Unproven, "another node"},
+		{"no way to the validator", func(e *Evidence) {
+			e.Knocks[1].Outcome, e.Knocks[1].Detail = p2p.NoRoute, "network is unreachable"
+		}, CodeKnock, "val", Unproven, "network is unreachable"},
+		{"something else answers", func(e *Evidence) { e.Knocks[1].Outcome = p2p.NoHandshake }, CodeKnock, "val", Unproven, "does not speak as a node"},
+		{"sentries met over the other family only", func(e *Evidence) {
+			for i := range e.Crawl.Answers {
+				e.Crawl.Answers[i].Met = "2001:db8::1"
+			}
+		}, CodeReach, "val", Unproven, "no sentry was reached over IPv4"},
+		{"only others met", func(e *Evidence) {
+			e.Crawl.Answers[0].Met, e.Crawl.Answers[1].Met = "", ""
+		}, CodeReach, "val", Unproven, "no sentry was reached over IPv4"},
 		{"mesh told", func(e *Evidence) {
 			e.Crawl.Answers[0].Addresses = []p2p.Address{{ID: id("9"), Host: "10.9.0.2", Port: 1}}
 		}, CodeMesh, "203.0.113.1:26656", Unproven, "10.9.0.2"},
@@ -261,7 +273,7 @@ func TestShortLooks(t *testing.T) {
 // On one machine all hosts are the same: there only ports tell nodes apart.
 func TestLoopback(t *testing.T) {
 	e := good()
-	e.Validator.Addresses = []string{"127.0.0.1:7001"}
+	e.Here, e.Validator.Addresses = true, []string{"127.0.0.1:7001"}
 	e.Knocks = []p2p.Probe{{Addr: "127.0.0.1:7001", Outcome: p2p.Refused}}
 	e.Books["s1"] = []Entry{{Address: p2p.Address{ID: id("9"), Host: "127.0.0.1", Port: 7002}}}
 	if v := Overall(Judge(e)); v != Hidden {

@@ -89,10 +89,17 @@ func (e Evidence) knock(k p2p.Probe) Check {
 	case k.ID != "" && !strings.EqualFold(k.ID, e.Validator.ID):
 		return unproven(CodeKnock, name, fmt.Sprintf("another node, %s, answers at %q", k.ID, k.Addr), measured,
 			"look up which addresses the validator has, and knock there")
+	case k.Outcome == p2p.NoRoute:
+		return unproven(CodeKnock, name, fmt.Sprintf("no stranger got as far as %q, which says nothing about who is there: %s", k.Addr, k.Detail), measured,
+			"run this on a computer that has a way there")
+	case (k.Outcome == p2p.Refused || k.Outcome == p2p.Unreachable) && !e.reach(k.Addr):
+		return unproven(CodeReach, name, fmt.Sprintf("nobody answers a stranger at %q, and no sentry was reached over %s: perhaps it is the way that is closed", k.Addr, kind(k.Addr)),
+			measured, "run this on a computer from which the sentries can be reached")
 	case k.Outcome == p2p.Refused, k.Outcome == p2p.Unreachable:
 		return hidden(CodeKnock, name, fmt.Sprintf("nobody answers a stranger at %q", k.Addr), measured)
 	case k.Outcome == p2p.NoHandshake:
-		return hidden(CodeKnock, name, fmt.Sprintf("a stranger learns nothing at %q, though something listens there", k.Addr), measured)
+		return unproven(CodeKnock, name, fmt.Sprintf("something answers at %q and does not speak as a node does: perhaps it stands before the validator", k.Addr), measured,
+			"see what listens there, and knock from another network")
 	case k.Outcome == p2p.Closed && k.Held < MinHold:
 		return hidden(CodeKnock, name, fmt.Sprintf("the validator refuses strangers at %q, though it tells them its id: no firewall is shown", k.Addr), measured)
 	case k.Held >= MinHold:

@@ -93,6 +93,15 @@ func (c *Conn) Close() error { return c.tcp.Close() }
 // RemoteInfo is what the node says of itself.
 func (c *Conn) RemoteInfo() NodeInfo { return c.info }
 
+// RemoteIP is the IP address that the node was met at.
+func (c *Conn) RemoteIP() string {
+	host, _, err := net.SplitHostPort(c.tcp.RemoteAddr().String())
+	if err != nil {
+		return ""
+	}
+	return PlainHost(host)
+}
+
 // SelfID is the id by which the node knows us, and under which its own list of peers would show us.
 func (c *Conn) SelfID() string { return c.self }
 
@@ -265,9 +274,18 @@ func dialError(ctx context.Context, err error) error {
 		return context.Cause(ctx)
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("%w (%w)", ErrRefused, err)
-	default:
+	case timedOut(err):
 		return fmt.Errorf("%w (%w)", ErrUnreachable, err)
+	default:
+		return fmt.Errorf("%w (%w)", ErrNoRoute, err)
 	}
+}
+
+// timedOut says whether a connection was asked for and nobody answered. A name server that does not answer is another matter.
+func timedOut(err error) bool {
+	var name *net.DNSError
+	var timeout net.Error
+	return !errors.As(err, &name) && errors.As(err, &timeout) && timeout.Timeout()
 }
 
 // lost names the reason why a connection ended.

@@ -34,6 +34,7 @@ type Answer struct {
 	Asked     string        `json:"asked"`     // as dialed
 	Depth     int           `json:"depth"`     // steps from a seed
 	Info      NodeInfo      `json:"info"`      // empty if it never named itself
+	Met       string        `json:"met"`       // the IP address at which it did
 	Asks      int           `json:"asks"`      // that were answered
 	Period    time.Duration `json:"period"`    // from the first of them to the answer of the last
 	Largest   int           `json:"largest"`   // addresses in one answer: from 32 on it is a sample of the book
@@ -222,7 +223,7 @@ func (v *visit) addresses(ctx context.Context) ([]Address, error) {
 		if err != nil {
 			return nil, err
 		}
-		v.conn, v.answer.Info = c, c.RemoteInfo()
+		v.conn, v.answer.Info, v.answer.Met = c, c.RemoteInfo(), c.RemoteIP()
 	}
 	return v.conn.AskAddresses(ctx)
 }

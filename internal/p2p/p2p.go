@@ -15,7 +15,8 @@ import (
 // What a node can do to a stranger who dials it. Errors of this package match at most one of these.
 var (
 	ErrRefused      = errors.New("connection refused")             // the host answers, the port does not
-	ErrUnreachable  = errors.New("no connection")                  // nobody answers, or the name is unknown
+	ErrUnreachable  = errors.New("no connection")                  // nobody answers
+	ErrNoRoute      = errors.New("no way there from here")         // no route, no such name: this says nothing about the node
 	ErrHandshake    = errors.New("handshake did not succeed")      // not a CometBFT node, or one that hung up before naming itself
 	ErrWrongID      = errors.New("node has another id")            // somebody else answers at that address
 	ErrIncompatible = errors.New("node is of another network")     // or of another block protocol, or shares no channel with us
@@ -77,6 +78,7 @@ const (
 	Welcome      Outcome = "welcome"
 	Refused      Outcome = "refused"
 	Unreachable  Outcome = "unreachable"
+	NoRoute      Outcome = "no way there"
 	NoHandshake  Outcome = "no handshake"
 	WrongID      Outcome = "another id"
 	Incompatible Outcome = "another network"
@@ -99,6 +101,7 @@ func OutcomeOf(err error) Outcome {
 	}{
 		{ErrRefused, Refused},
 		{ErrUnreachable, Unreachable},
+		{ErrNoRoute, NoRoute},
 		{ErrHandshake, NoHandshake},
 		{ErrWrongID, WrongID},
 		{ErrIncompatible, Incompatible},

@@ -4,8 +4,11 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"net"
+	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,7 +120,7 @@ func TestKnock(t *testing.T) {
 		{"wrong block protocol", open.addr, Stranger{Block: 10}, Incompatible},
 		{"no common channel", old.addr, Stranger{}, Incompatible},
 		{"nobody listens", freeAddr(t), Stranger{}, Refused},
-		{"no such host", "no-such-host.invalid:1", Stranger{}, Unreachable},
+		{"no such host", "no-such-host.invalid:1", Stranger{}, NoRoute},
 		{"not a node", mute, Stranger{}, NoHandshake},
 		{"no address", "nonsense", Stranger{}, Interrupted},
 	} {
@@ -131,6 +134,25 @@ func TestKnock(t *testing.T) {
 				t.Errorf("outcome %q, want %q: %s", p.Outcome, tc.want, p.Detail)
 			}
 		})
+	}
+}
+
+// Only silence at the address itself says something about who is there.
+func TestDialError(t *testing.T) {
+	timeout := &net.OpError{Op: "dial", Err: os.ErrDeadlineExceeded}
+	for want, errs := range map[Outcome][]error{
+		Refused:     {syscall.ECONNREFUSED},
+		Unreachable: {timeout, syscall.ETIMEDOUT},
+		NoRoute: {
+			syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EADDRNOTAVAIL, syscall.EMFILE, syscall.EACCES,
+			&net.DNSError{IsNotFound: true}, &net.OpError{Op: "dial", Err: &net.DNSError{IsTimeout: true}},
+		},
+	} {
+		for _, err := range errs {
+			if got := OutcomeOf(dialError(t.Context(), err)); got != want {
+				t.Errorf("%v is %q, want %q", err, got, want)
+			}
+		}
 	}
 }
 
