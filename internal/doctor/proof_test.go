@@ -165,7 +165,7 @@ func TestQuickProofOfServer(t *testing.T) {
 	find(t, checks, hiding.CodeReach, "validator", NotChecked, "--quick")
 	find(t, checks, CodeHidden, "validator", NotChecked, "--quick")
 	proven.Quick = false
-	find(t, JudgeProof(proven), hiding.CodeReach, "validator", Warning, "no sentry was reached")
+	find(t, JudgeProof(proven), hiding.CodeReach, "validator", Warning, "no sentry was met")
 }
 
 func TestAgentAway(t *testing.T) {

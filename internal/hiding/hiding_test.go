@@ -35,7 +35,7 @@ func good() Evidence {
 		return comet.Peer{ID: id, RemoteIP: ip, ListenAddr: "tcp://0.0.0.0:26656"}
 	}
 	return Evidence{
-		Validator: Node{"val", id("a"), []string{"10.9.0.1:26656", "198.51.100.7:26656"}},
+		Validator: Node{"val", id("a"), []string{"198.51.100.6:26656", "198.51.100.7:26656"}},
 		Sentries:  []Node{{"s1", id("b"), []string{"203.0.113.1:26656"}}, {"s2", id("c"), []string{"203.0.113.2:26656"}}},
 		Others:    []Node{{"open", id("d"), []string{"203.0.113.3:26656"}}},
 		NetInfo: map[string][]comet.Peer{
@@ -48,7 +48,7 @@ func good() Evidence {
 			answer("203.0.113.1:26656", id("b")), answer(id("c")+"@203.0.113.2:26656", id("c")), answer("203.0.113.3:26656", id("d")),
 		}},
 		Knocks: []p2p.Probe{
-			{Addr: "10.9.0.1:26656", Outcome: p2p.Closed, ID: id("a"), Self: id("f"), Held: 3 * time.Millisecond},
+			{Addr: "198.51.100.6:26656", Outcome: p2p.Closed, ID: id("a"), Self: id("f"), Held: 3 * time.Millisecond},
 			{Addr: "198.51.100.7:26656", Outcome: p2p.Unreachable},
 		},
 		Mesh:    []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")},
@@ -131,7 +131,7 @@ func TestSeen(t *testing.T) {
 			e.NetInfo["open"] = []comet.Peer{{ID: id("9"), RemoteIP: "198.51.100.7", ListenAddr: "tcp://0.0.0.0:1"}}
 		}, CodeNetInfo, "open", Seen, "its address"},
 		{"peer of another, by what it says", func(e *Evidence) {
-			e.NetInfo["open"] = []comet.Peer{{ID: id("9"), RemoteIP: "192.0.2.1", ListenAddr: "10.9.0.1:26656"}}
+			e.NetInfo["open"] = []comet.Peer{{ID: id("9"), RemoteIP: "192.0.2.1", ListenAddr: "198.51.100.6:26656"}}
 		}, CodeNetInfo, "open", Seen, "its address"},
 		{"book of a sentry", func(e *Evidence) { e.Books["s2"] = []Entry{{Address: val}} }, CodeBook, "s2", Seen, "its id"},
 		{"book of a sentry, source", func(e *Evidence) {
@@ -191,7 +191,7 @@ func TestUnproven(t *testing.T) {
 		{"no knock", func(e *Evidence) { e.Knocks = e.Knocks[:1] }, CodeKnock, "val", Unproven, "198.51.100.7"},
 		{"knock too short", func(e *Evidence) { e.Knocks[0].Outcome = p2p.Welcome }, CodeKnock, "val", Unproven, "left before"},
 		{"knock of the wrong network", func(e *Evidence) {
-			e.Knocks[0] = p2p.Probe{Addr: "10.9.0.1:26656", Outcome: p2p.Incompatible}
+			e.Knocks[0] = p2p.Probe{Addr: "198.51.100.6:26656", Outcome: p2p.Incompatible}
 		}, CodeKnock, "val", Unproven, "says nothing"},
 		{"another node at the address", func(e *Evidence) { e.Knocks[0].ID = id("9") }, CodeKnock, "val", Unproven, "another node"},
 		{"no way to the validator", func(e *Evidence) {
@@ -206,6 +206,19 @@ func TestUnproven(t *testing.T) {
 		{"only others met", func(e *Evidence) {
 			e.Crawl.Answers[0].Met, e.Crawl.Answers[1].Met = "", ""
 		}, CodeReach, "val", Unproven, "no sentry was reached over IPv4"},
+		{"behind a bastion", func(e *Evidence) {
+			e.Validator.Addresses, e.Knocks = []string{"10.0.0.5:26656"}, []p2p.Probe{{Addr: "10.0.0.5:26656", Outcome: p2p.NoRoute}}
+		}, CodeReach, "val", Unproven, "where the world would meet it is not known"},
+		{"met through a VPN", func(e *Evidence) {
+			e.Validator.Addresses = []string{"100.64.0.5:26656"}
+			e.Knocks = []p2p.Probe{{Addr: "100.64.0.5:26656", Outcome: p2p.Closed, ID: id("a")}, {Addr: "100.64.0.5:26656", Outcome: p2p.Closed, ID: id("a")}}
+		}, CodeReach, "val", Unproven, "100.64.0.0/10"},
+		{"through a tunnel of SSH", func(e *Evidence) {
+			e.Validator.Addresses, e.Knocks = []string{"127.0.0.1:26656"}, []p2p.Probe{{Addr: "127.0.0.1:26656", Outcome: p2p.Refused}}
+		}, CodeReach, "val", Unproven, "127.0.0.0/8"},
+		{"of a private network of IPv6", func(e *Evidence) {
+			e.Validator.Addresses, e.Knocks = []string{"[fd00::5]:26656"}, []p2p.Probe{{Addr: "[fd00::5]:26656", Outcome: p2p.Unreachable}}
+		}, CodeReach, "val", Unproven, "fc00::/7"},
 		{"mesh told", func(e *Evidence) {
 			e.Crawl.Answers[0].Addresses = []p2p.Address{{ID: id("9"), Host: "10.9.0.2", Port: 1}}
 		}, CodeMesh, "203.0.113.1:26656", Unproven, "10.9.0.2"},
@@ -267,6 +280,28 @@ func TestShortLooks(t *testing.T) {
 	e.NetInfo["open"] = []comet.Peer{{ID: id("a")}}
 	if e.Brief = false; Overall(Judge(e)) != Seen {
 		t.Error("what was seen in a short look was seen all the same")
+	}
+}
+
+// In a laboratory everybody is in a private network, and that is its world.
+func TestLaboratory(t *testing.T) {
+	e := good()
+	e.Validator.Addresses, e.Knocks = []string{"10.7.0.5:26656"}, []p2p.Probe{{Addr: "10.7.0.5:26656", Outcome: p2p.Unreachable}}
+	e.Crawl.Answers[2].Met = "10.7.0.4" // is no sentry
+	if v := Overall(Judge(e)); v != Unproven {
+		t.Errorf("sentries met in the world: %s", v)
+	}
+	e.Crawl.Answers[0].Met = "10.7.0.2"
+	if v := Overall(Judge(e)); v != Hidden {
+		t.Errorf("a sentry met in the laboratory: %s", v)
+	}
+	e.Validator.Addresses = append(e.Validator.Addresses, "192.168.7.5:26656")
+	if v := Overall(Judge(e)); v != Unproven {
+		t.Errorf("a further address elsewhere: %s", v)
+	}
+	e.Knocks = append(e.Knocks, p2p.Probe{Addr: "192.168.7.5:26656", Outcome: p2p.Welcome, Held: MinHold})
+	if v := Overall(Judge(e)); v != Seen {
+		t.Errorf("a stranger is kept, wherever: %s", v)
 	}
 }
 

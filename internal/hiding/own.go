@@ -65,10 +65,17 @@ func (e Evidence) knocks() []Check {
 			continue // gaps has said so
 		}
 		before := len(cs)
+		behind, is := e.behind(addr)
 		for _, k := range e.Knocks {
-			if sameAddress(k.Addr, addr) {
-				cs = append(cs, e.knock(k))
+			if !sameAddress(k.Addr, addr) {
+				continue
 			}
+			if c := e.knock(k); !is || c.Verdict == Seen {
+				cs = append(cs, c)
+			}
+		}
+		if is {
+			cs = append(cs, behind)
 		}
 		if len(cs) == before {
 			cs = append(cs, unproven(CodeKnock, e.Validator.Name, fmt.Sprintf("no stranger knocked at %q", addr), "",
