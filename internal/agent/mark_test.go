@@ -2,6 +2,8 @@ package agent
 
 import (
 	"crypto/ed25519"
+	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,5 +56,49 @@ func TestMark(t *testing.T) {
 	}
 	if got := at(other, 600); got.State != signing.Disarmed {
 		t.Errorf("with a damaged mark the key is %s", got.State)
+	}
+}
+
+// On a chain that stands still the height says nothing: votes of later rounds are not to be forgotten either.
+func TestMarkWithinHeight(t *testing.T) {
+	f := Folder(t.TempDir())
+	must(t, os.MkdirAll(filepath.Dir(f.markFile()), 0o700))
+	key := ed25519.NewKeyFromSeed(make([]byte, 32)).Public().(ed25519.PublicKey)
+	// As an older program wrote it: it says nothing within its height.
+	must(t, os.WriteFile(f.markFile(), fmt.Appendf(nil, `{"public_key":%q,"height":100}`, base64.StdEncoding.EncodeToString(key)), 0o600))
+	for _, step := range []struct {
+		at    signing.State
+		state string
+	}{
+		{signing.State{Height: 99, Round: 9, Step: 3}, signing.Disarmed},
+		{signing.State{Height: 100, Round: 0, Step: 2}, signing.Armed},
+		{signing.State{Height: 100, Round: 0, Step: 3}, signing.Armed}, // the height that is marked is followed
+		{signing.State{Height: 100, Round: 0, Step: 2}, signing.Disarmed},
+		{signing.State{Height: 102, Round: 0, Step: 3}, signing.Armed},
+		{signing.State{Height: 102, Round: 0, Step: 2}, signing.Armed}, // the node looks back on these itself
+		{signing.State{Height: 102, Round: 4, Step: 2}, signing.Armed}, // and cannot here: the chain stands
+		{signing.State{Height: 102, Round: 4, Step: 1}, signing.Disarmed},
+		{signing.State{Height: 102, Round: 3, Step: 3}, signing.Disarmed},
+		{signing.State{Height: 102, Round: 5, Step: 1}, signing.Armed},
+		{signing.State{Height: 102, Round: 4, Step: 3}, signing.Disarmed},
+		{signing.State{Height: 103, Round: 0, Step: 1}, signing.Armed},
+	} {
+		st := signing.Status{State: signing.Armed, PublicKey: key, LastHeight: step.at.Height, LastRound: step.at.Round, LastStep: step.at.Step}
+		got, err := f.remember(st)
+		must(t, err)
+		if got.State != step.state {
+			t.Fatalf("at %+v the key is %s (%s), want %s", step.at, got.State, got.Reason, step.state)
+		}
+	}
+}
+
+// Whoever asks is told what the host goes by.
+func TestMarkIsTold(t *testing.T) {
+	r := newValidator(t)
+	st, err := r.Folder.loadSigning()
+	must(t, err)
+	must(t, writeJSON(r.Folder.markFile(), mark{PublicKey: st.PublicKey, Round: 1, Step: 2}))
+	if got := r.Folder.recordedSigning(); got.State != signing.Disarmed || !strings.Contains(got.Reason, "older state") {
+		t.Errorf("%+v", got)
 	}
 }

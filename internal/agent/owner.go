@@ -58,9 +58,10 @@ func (f Folder) owner(dir string) (process.User, error) {
 	return u, err
 }
 
-// loadSigning reads what the host's signing folder says of the consensus key.
+// loadSigning reads what the host's signing folder says of the consensus key, as far as its mark bears it out.
 func (f Folder) loadSigning() (st signing.Status, err error) {
 	err = f.asNode(func() error { st, err = f.Signing().Load(); return err })
+	st, _ = f.believe(st)
 	return st, err
 }
 

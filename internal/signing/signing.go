@@ -17,7 +17,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"path/filepath"
 
 	"github.com/pressenter/pressenter/internal/atomicfile"
@@ -65,8 +64,15 @@ type Status struct {
 	PublicKey ed25519.PublicKey
 	// Floor is the height up to which nothing may be signed, as known when the key came.
 	Floor int64
-	// LastHeight is the height in the sign state file.
+	// LastHeight, LastRound and LastStep are what the sign state file says.
 	LastHeight int64
+	LastRound  int32
+	LastStep   int8
+}
+
+// Last is the sign state file.
+func (s Status) Last() State {
+	return State{Height: s.LastHeight, Round: s.LastRound, Step: s.LastStep}
 }
 
 // Load reads the decision and checks that it still holds: that the key file is the one that was armed, that the
@@ -87,7 +93,7 @@ func (f Folder) Load() (Status, error) {
 	s := Status{State: rec.State, Reason: rec.Reason, PublicKey: rec.PublicKey, Floor: rec.Floor}
 	state, stateErr := ReadState(f.path(StateFile))
 	if stateErr == nil {
-		s.LastHeight = state.Height
+		s.LastHeight, s.LastRound, s.LastStep = state.Height, state.Round, state.Step
 	}
 	if rec.State != Armed {
 		s.State = Disarmed
@@ -111,8 +117,8 @@ func (f Folder) distrust(rec record, state State, stateErr error) string {
 	if stateErr != nil {
 		return fmt.Sprintf("the sign state cannot be read: %v; restore the key with its high-water mark and arm it again", stateErr)
 	}
-	if state.Height < rec.Floor {
-		return fmt.Sprintf("the sign state is at height %d, below the floor %d: it was rolled back; arm the key again", state.Height, rec.Floor)
+	if state.Before(stateAt(rec.Floor)) {
+		return fmt.Sprintf("the sign state is at height %d, round %d, step %d, below the floor %d: it was rolled back; arm the key again", state.Height, state.Round, state.Step, rec.Floor)
 	}
 	place, err := PlaceOf(f.Dir)
 	if err != nil {
@@ -226,12 +232,7 @@ func (f Folder) arm(rec record, floor int64, proof *Proof, reason string) error 
 	if err != nil {
 		return err
 	}
-	state := State{}
-	if floor > 0 {
-		// The highest round and the last step: nothing at the floor itself can be signed either.
-		state = State{Height: floor, Round: math.MaxInt32, Step: 3}
-	}
-	if err := f.replace(StateFile, state.encode()); err != nil {
+	if err := f.replace(StateFile, stateAt(floor).encode()); err != nil {
 		return err
 	}
 	rec.State, rec.Reason, rec.Place, rec.Floor, rec.Proof = Armed, reason, place, floor, proof

@@ -157,16 +157,17 @@ func TestDistrust(t *testing.T) {
 			}
 			return Folder{Dir: to}
 		}, "copied or restored"},
-		"state gone":             {remove(StateFile), "sign state cannot be read"},
-		"state torn":             {write(StateFile, []byte(`{"height":"9`)), "sign state cannot be read"},
-		"state empty":            {write(StateFile, nil), "sign state cannot be read"},
-		"state negative":         {write(StateFile, []byte(`{"height":"-9"}`)), "sign state cannot be read"},
-		"state without a height": {write(StateFile, []byte(`{"round":0}`)), "sign state cannot be read"},
-		"state rolled back":      {write(StateFile, State{Height: 839, Step: 3}.encode()), "rolled back"},
-		"key gone":               {remove(KeyFile), "key file cannot be read"},
-		"key swapped":            {write(KeyFile, newKey(t).file), "another key"},
-		"key torn":               {write(KeyFile, k.file[:50]), "not a priv_validator_key.json"},
-		"record gone":            {remove(armingFile), "without a record"},
+		"state gone":                          {remove(StateFile), "sign state cannot be read"},
+		"state torn":                          {write(StateFile, []byte(`{"height":"9`)), "sign state cannot be read"},
+		"state empty":                         {write(StateFile, nil), "sign state cannot be read"},
+		"state negative":                      {write(StateFile, []byte(`{"height":"-9"}`)), "sign state cannot be read"},
+		"state without a height":              {write(StateFile, []byte(`{"round":0}`)), "sign state cannot be read"},
+		"state rolled back":                   {write(StateFile, State{Height: 839, Step: 3}.encode()), "rolled back"},
+		"state rolled back within its height": {write(StateFile, State{Height: 840, Round: 1, Step: 3}.encode()), "rolled back"},
+		"key gone":                            {remove(KeyFile), "key file cannot be read"},
+		"key swapped":                         {write(KeyFile, newKey(t).file), "another key"},
+		"key torn":                            {write(KeyFile, k.file[:50]), "not a priv_validator_key.json"},
+		"record gone":                         {remove(armingFile), "without a record"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := Folder{Dir: filepath.Join(t.TempDir(), "signing")}

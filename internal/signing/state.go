@@ -1,9 +1,11 @@
 package signing
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 
 	"github.com/pressenter/pressenter/internal/atomicfile"
@@ -15,6 +17,19 @@ type State struct {
 	Height int64
 	Round  int32
 	Step   int8
+}
+
+// Before says whether s is older than t: whoever goes on from s may sign once more what was signed at t.
+func (s State) Before(t State) bool {
+	return cmp.Or(cmp.Compare(s.Height, t.Height), cmp.Compare(s.Round, t.Round), cmp.Compare(s.Step, t.Step)) < 0
+}
+
+// stateAt is the sign state from which nothing at a height, or below it, can be signed: its highest round and last step.
+func stateAt(floor int64) State {
+	if floor == 0 {
+		return State{}
+	}
+	return State{Height: floor, Round: math.MaxInt32, Step: 3}
 }
 
 // ReadState reads a priv_validator_state.json.
