@@ -142,7 +142,14 @@ func (k *keeper) armNow(ctx context.Context, proof signing.Proof, st signing.Sta
 	if err := k.runner.Stop(ctx); err != nil {
 		return err
 	}
-	return k.Folder.asNode(func() error { return k.Folder.Signing().Arm(proof) })
+	return k.Folder.asNode(func() error {
+		if now.State == signing.Disarmed { // by the mark, perhaps, of which the signing folder does not know
+			if err := k.Folder.Signing().Disarm(now.Reason); err != nil {
+				return err
+			}
+		}
+		return k.Folder.Signing().Arm(proof)
+	})
 }
 
 // witness is this host's own node, and nothing else that may answer on its address.

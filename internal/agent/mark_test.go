@@ -102,3 +102,21 @@ func TestMarkIsTold(t *testing.T) {
 		t.Errorf("%+v", got)
 	}
 }
+
+// A key that the mark disarmed is armed again as its reason says, and not from a height that this host saw it sign.
+func TestArmAfterMark(t *testing.T) {
+	r := newValidator(t)
+	st, err := r.Folder.loadSigning()
+	must(t, err)
+	must(t, writeJSON(r.Folder.markFile(), mark{PublicKey: st.PublicKey, Height: 50}))
+	if st, err = r.Folder.loadSigning(); err != nil || st.State != signing.Disarmed {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	if err := r.armNow(t.Context(), signing.Proof{From: 50, Until: 100}, st); err == nil || !strings.Contains(err.Error(), "saw the key sign 50") {
+		t.Errorf("a watch that began too early: %v", err)
+	}
+	must(t, r.armNow(t.Context(), signing.Proof{From: 51, Until: 100}, st))
+	if st, err = r.Folder.loadSigning(); err != nil || st.State != signing.Armed || st.LastHeight != 100 {
+		t.Errorf("%+v, %v", st, err)
+	}
+}

@@ -227,6 +227,19 @@ func (f Folder) Arm(proof Proof) error {
 	return f.arm(rec, floor, &proof, "silence proven by watching the chain")
 }
 
+// Disarm notes why an armed key must not sign until it is armed again.
+func (f Folder) Disarm(reason string) error {
+	rec, err := f.read()
+	if err != nil {
+		return fmt.Errorf("disarm consensus key: %w", err)
+	}
+	if rec.State != Armed {
+		return nil
+	}
+	rec.State, rec.Reason = Disarmed, reason
+	return f.write(rec)
+}
+
 func (f Folder) arm(rec record, floor int64, proof *Proof, reason string) error {
 	place, err := PlaceOf(f.Dir)
 	if err != nil {
