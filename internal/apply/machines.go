@@ -160,6 +160,15 @@ func credentials(clouds []string) error {
 
 // planMachines plans the machines of an inventory, with whatever earlier runs made and did not note.
 func (s *Session) planMachines(ctx context.Context, w *provision.Workspace, i deployment.Inventory) (*provision.Plan, error) {
+	spec, err := s.recoveredSpec(ctx, w, i)
+	if err != nil {
+		return nil, err
+	}
+	return w.Plan(ctx, spec)
+}
+
+// recoveredSpec is what an inventory wants of machines, once the state knows whatever earlier runs made.
+func (s *Session) recoveredSpec(ctx context.Context, w *provision.Workspace, i deployment.Inventory) (tofu.Spec, error) {
 	if i.MachinesID == "" {
 		i.MachinesID = unbornID
 	}
@@ -168,15 +177,13 @@ func (s *Session) planMachines(ctx context.Context, w *provision.Workspace, i de
 		key, err = unbornKey, nil
 	}
 	if err != nil {
-		return nil, err
+		return tofu.Spec{}, err
 	}
 	spec := plan.Machines(i, []string{key})
 	spec.Keep = w.Clouds
 	w.Former = plan.Machines(s.own.inventory, nil).Hosts
-	if _, err := s.recoverMachines(ctx, w, spec); err != nil {
-		return nil, err
-	}
-	return w.Plan(ctx, spec)
+	_, err = s.recoverMachines(ctx, w, spec)
+	return spec, err
 }
 
 // changeMachines buys and changes machines. Those that are to be given back stay until their hosts have left.

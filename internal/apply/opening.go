@@ -14,19 +14,6 @@ import (
 	"github.com/pressenter/pressenter/internal/provision"
 )
 
-// MoreThanFirewalls says that a change of firewalls alone would change more of the machines.
-type MoreThanFirewalls struct{ Change provision.Change }
-
-// Error implements error.
-func (e *MoreThanFirewalls) Error() string {
-	return fmt.Sprintf("more than firewalls would change: %s %s of %s", e.Change.Action, e.Change.Kind, e.Change.Host)
-}
-
-// Hint says what to do.
-func (e *MoreThanFirewalls) Hint() string {
-	return "'pressenter plan' shows it and 'pressenter apply' does it, openings for SSH included"
-}
-
 // OpenSSH lets a network in by SSH, through the clouds' firewalls of all machines. It is noted first: if this run, or the
 // one that is to shut it, is cut off, the next apply after its time takes it back.
 func (s *Session) OpenSSH(ctx context.Context, o deployment.Opening) error {
@@ -54,8 +41,8 @@ func (s *Session) ShutSSH(ctx context.Context, o deployment.Opening) error {
 	return s.own.dir.SaveInventory(s.own.inventory)
 }
 
-// changeFirewalls has the clouds let in who the config and the inventory say, and changes nothing else: the machines are
-// those of the inventory, whatever the config says of them by now.
+// changeFirewalls has the clouds let in who the config and the inventory say, and changes nothing else, whatever else has
+// changed since the last apply: an apply ends where a machine lets nobody in, and this is the way back.
 func (s *Session) changeFirewalls(ctx context.Context) error {
 	s.want.Own = s.own.inventory
 	s.want.Own.AdminCIDRs = s.Config.Admin.CIDRs
@@ -63,14 +50,13 @@ func (s *Session) changeFirewalls(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.planMachines(ctx, w, s.want.Own)
+	spec, err := s.recoveredSpec(ctx, w, s.want.Own)
 	if err != nil {
 		return err
 	}
-	for _, c := range p.Changes {
-		if c.Kind != provision.Firewall {
-			return &MoreThanFirewalls{c}
-		}
+	p, err := w.Firewalls(ctx, spec)
+	if err != nil {
+		return err
 	}
 	return w.Apply(ctx, p)
 }

@@ -2,8 +2,12 @@ package apply
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,4 +74,49 @@ func TestFirewallsOfThoseWhoLeave(t *testing.T) {
 	if left := s.lasting(all); len(left) != 3 || left[0].Host != "s1/tcp-22" || left[1].Kind != provision.Server {
 		t.Errorf("%+v", left)
 	}
+}
+
+// Who is locked out gets in although something else of the machines has changed, as after an upgrade that protects
+// validators: the firewalls change, and nothing else does.
+func TestOpenSSHBesideOtherChanges(t *testing.T) {
+	m := newMarket(t)
+	m.Config.Admin.CIDRs = []string{"192.0.2.0/24"}
+	applies(t, m.Session)
+	cloud := filepath.Join(m.cloud, "cloud.json")
+	b, err := os.ReadFile(cloud)
+	must(t, err)
+	b = []byte(strings.NewReplacer(`"delete_protection": true`, `"delete_protection": false`, `"cx33"`, `"cx43"`).Replace(string(b)))
+	must(t, os.WriteFile(cloud, b, 0o600))
+	m.again()
+	o := deployment.Opening{CIDR: "203.0.113.7/32", Until: time.Now().Add(time.Hour)}
+	must(t, m.OpenSSH(t.Context(), o))
+	if !m.values(o.CIDR) {
+		t.Error("nobody is let in")
+	}
+	must(t, m.ShutSSH(t.Context(), o))
+	if m.values(o.CIDR) {
+		t.Error("it is let in still")
+	}
+	if m.values(`"cx33"`) || m.values(`"delete_protection": true`) || !m.values(`"delete_protection": false`) {
+		t.Error("more than firewalls changed")
+	}
+}
+
+// values says whether something in the clouds has such a value now.
+func (m *market) values(text string) bool {
+	m.t.Helper()
+	var w struct {
+		Objects map[string]map[string]struct{ Values json.RawMessage }
+	}
+	b, err := os.ReadFile(filepath.Join(m.cloud, "cloud.json"))
+	must(m.t, err)
+	must(m.t, json.Unmarshal(b, &w))
+	for _, all := range w.Objects {
+		for _, o := range all {
+			if strings.Contains(string(o.Values), text) {
+				return true
+			}
+		}
+	}
+	return false
 }
