@@ -65,7 +65,7 @@ func (s *Session) recoverMachines(ctx context.Context, w *provision.Workspace, s
 	return left, nil
 }
 
-// NotFound says what a search for lost machines did not find, before they are given back.
+// NotFound says which machines were not found, before they are given back.
 type NotFound struct {
 	Hosts   []string // whose machines were not found at all
 	Unknown []string // what no cloud tells
@@ -78,7 +78,7 @@ func (e *NotFound) Error() string {
 		why = append(why, fmt.Sprintf("the accounts of the credentials in the environment have no machine of %s", strings.Join(e.Hosts, ", ")))
 	}
 	why = append(why, e.Unknown...)
-	return "what was known of the machines is gone, and not all was found again; it may still be paid for: " + strings.Join(why, "; ")
+	return "not all that was bought was found, and it may still be paid for: " + strings.Join(why, "; ")
 }
 
 // Hint says what to do.
@@ -112,14 +112,40 @@ func (s *Session) regain(ctx context.Context) error {
 	}
 	w.Former = s.former
 	left, err := s.recoverMachines(ctx, w, s.nothing())
-	if err != nil || s.Cloud.Looked || !left.Lost {
+	if err != nil || s.Cloud.Looked {
 		return err
+	}
+	if !left.Lost {
+		return s.allThere(ctx, w, bought)
 	}
 	missing := slices.DeleteFunc(left.Missing, func(name string) bool { h, _ := i.Host(name); return h.Address == "" })
 	if len(missing) > 0 || len(left.Unknown) > 0 {
 		return &NotFound{missing, left.Unknown}
 	}
 	return nil
+}
+
+// allThere says whether the clouds would give back every machine that was bought. In another account there is none of them:
+// a destroy would find nothing to do, and the state would forget what is paid for.
+func (s *Session) allThere(ctx context.Context, w *provision.Workspace, bought []deployment.Host) error {
+	p, err := w.Plan(ctx, s.nothing())
+	if err != nil {
+		return err
+	}
+	missing, err := w.Vanished(ctx, p)
+	if err != nil {
+		return err
+	}
+	for _, h := range bought {
+		if h.Address != "" && !p.GivesBack(h.Name) {
+			missing = append(missing, h.Name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	slices.Sort(missing)
+	return &NotFound{Hosts: slices.Compact(missing)}
 }
 
 // configured are the clouds that the config names.

@@ -95,3 +95,39 @@ func TestMachinesAreFoundAgain(t *testing.T) {
 		t.Errorf("what is left, beside the neighbours' (-want +got):\n%s", diff)
 	}
 }
+
+// Credentials of another account give nothing back, which does not look as if they had: not before the hosts have left, and not
+// after a destroy that was cut off while they did.
+func TestDestroyInAnotherAccount(t *testing.T) {
+	m := newMarket(t)
+	applies(t, m.Session)
+	cloud := filepath.Join(m.cloud, "cloud.json")
+	refused := func(when string) {
+		t.Helper()
+		must(t, os.Rename(cloud, cloud+".away"))
+		m.again()
+		var notFound *NotFound
+		if _, err := m.Session.Destroy(t.Context(), false, func(Target, error) {}); !errors.As(err, &notFound) || !strings.Contains(err.Error(), "no machine of s1, s2, validator") {
+			t.Errorf("%s: %v", when, err)
+		}
+		must(t, os.RemoveAll(cloud))
+		must(t, os.Rename(cloud+".away", cloud))
+		m.again()
+	}
+	refused("with all hosts")
+	if len(m.own.inventory.Hosts) != 3 {
+		t.Error("hosts were destroyed whose machines nobody saw")
+	}
+	for _, name := range []string{"s1", "s2"} {
+		h, _ := m.own.inventory.Host(name)
+		must(t, m.Provider.Destroy(t.Context(), h, ""))
+		m.own.inventory.Drop(name)
+	}
+	must(t, m.own.dir.SaveInventory(m.own.inventory))
+	refused("after some hosts have left")
+	_, err := m.Session.Destroy(t.Context(), false, func(Target, error) {})
+	must(t, err)
+	if left := m.objects(); len(left["hcloud_server"]) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/pressenter/pressenter/tofu"
 )
@@ -27,6 +28,27 @@ type Plan struct {
 // Empty says that nothing would change in any cloud. The state may still learn something, an address that the cloud
 // changed for one: Apply of an empty plan sees to that, and otherwise costs nothing.
 func (p *Plan) Empty() bool { return len(p.Changes) == 0 }
+
+// GivesBack says whether the server of a host is destroyed.
+func (p *Plan) GivesBack(host string) bool {
+	return slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Kind == Server && c.Action == Destroy && c.Host == host })
+}
+
+// Vanished are the hosts whose servers the state has and p, a plan of no machines, does not destroy: their clouds say that
+// there are none.
+func (w *Workspace) Vanished(ctx context.Context, p *Plan) ([]string, error) {
+	known, err := w.readState(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var hosts []string
+	for address := range known {
+		if host := hostOf(address); kindOf(typeOf(address)) == Server && !p.GivesBack(host) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts, nil
+}
 
 // ErrUnrecovered says that an earlier run may have made what the state does not know, or that the state is gone: a plan
 // would make everything twice.
