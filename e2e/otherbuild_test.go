@@ -27,7 +27,7 @@ func TestOtherBuild(t *testing.T) {
 	}
 	n.noChanges(t)
 	n.exe = otherBuild(t)
-	if s := n.does(t, "plan"); !s.has("restart agent of s1, s2, validator (other build", "restart agent of w1, w2, w3 (other build", "0 to create", "0 to restart", "0 to destroy") {
+	if s := n.does(t, "plan"); !s.has("restart the agent of s1, s2, validator: it is of another build", "restart the agent of w1, w2, w3: it is of another build", "0 to create", "0 to restart", "0 to destroy") {
 		t.Errorf("the plan does not replace the agents, and only them:\n%v", s)
 	}
 	if s := n.does(t, "status"); !s.has("Its agent is of another build", "'pressenter apply'") {
