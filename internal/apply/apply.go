@@ -206,6 +206,9 @@ func (s *Session) lockHost(ctx context.Context, h deployment.Host) error {
 
 // Plan observes and decides. It first adopts the newest roster that any host holds.
 func (s *Session) Plan(ctx context.Context) (plan.Plan, error) {
+	if err := s.destroyBegun(); err != nil {
+		return plan.Plan{}, err
+	}
 	if err := s.prepare(); err != nil {
 		return plan.Plan{}, err
 	}

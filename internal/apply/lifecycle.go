@@ -14,6 +14,7 @@ import (
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/plan"
 	"github.com/pressenter/pressenter/internal/roster"
 )
 
@@ -219,7 +220,8 @@ func (s *Session) each(ctx context.Context, targets []Target, f func(context.Con
 
 // Destroy stops everything, first of all the validator, and removes every host of both deployments. It stops at the
 // first host that cannot be proven to be down. Unless keys is true, consensus keys with their sign state, their
-// backups and the operator's keyring stay where they are told to be.
+// backups and the operator's keyring stay where they are told to be. One that failed or was killed anywhere is finished by
+// another one.
 func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, error)) (kept string, err error) {
 	targets, err := s.Hosts(nil)
 	if err != nil {
@@ -247,9 +249,10 @@ func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, er
 }
 
 // allKnown says whether the inventory has lost the validator's host: what nobody knows of would go on signing.
+// After a destroy has begun it is that one which no longer knows of it.
 func (s *Session) allKnown() error {
 	head := s.own.rosters.State().Head
-	if head == nil {
+	if head == nil || s.own.inventory.Destroying {
 		return nil
 	}
 	for _, m := range head.Members {
@@ -270,6 +273,9 @@ func (s *Session) destroyTarget(ctx context.Context, t Target, keys bool) error 
 	if err != nil {
 		return err
 	}
+	if err := s.beginDestroy(); err != nil {
+		return err
+	}
 	if there && t.Host.Exists() {
 		if err := s.Provider.Destroy(ctx, t.Host, keep); err != nil {
 			return err
@@ -277,6 +283,26 @@ func (s *Session) destroyTarget(ctx context.Context, t Target, keys bool) error 
 	}
 	t.side.inventory.Drop(t.Host.Name)
 	return t.side.dir.SaveInventory(t.side.inventory)
+}
+
+// beginDestroy notes that hosts are missing from now on because they were destroyed, before the first one is.
+func (s *Session) beginDestroy() error {
+	if s.own.inventory.Destroying {
+		return nil
+	}
+	s.own.inventory.Destroying = true
+	return s.own.dir.SaveInventory(s.own.inventory)
+}
+
+// destroyBegun refuses to plan for a deployment of which a part was destroyed.
+func (s *Session) destroyBegun() error {
+	if !s.own.inventory.Destroying {
+		return nil
+	}
+	return &plan.Refusal{
+		Why:  fmt.Sprintf("a destroy of %s was begun and is not finished", s.Config.Name),
+		Next: "run 'pressenter destroy' again: it goes on where it stopped",
+	}
 }
 
 // sweep removes what is left of the folder, but for keys.
@@ -292,7 +318,7 @@ func (s *Session) sweep(keys bool) (kept string, err error) {
 		}
 	}
 	if keys {
-		if err := os.RemoveAll(s.Dir.Operator()); err != nil {
+		if err := s.forget(); err != nil {
 			return "", err
 		}
 		// The folder itself goes only when it is empty: what an earlier destroy kept is not this one's to delete.
@@ -307,4 +333,29 @@ func (s *Session) sweep(keys bool) (kept string, err error) {
 		return "", err
 	}
 	return kept, nil
+}
+
+// forget removes the operator's folder: first the machines, whose state the keyring opens, and last the inventory, which
+// says that this was begun.
+func (s *Session) forget() error {
+	s.own.inventory.MachinesID = "" // they were all given back: nobody has to look for them again
+	if err := s.own.dir.SaveInventory(s.own.inventory); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(s.machines()); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(s.Dir.Operator())
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.Name() == "inventory.json" {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(s.Dir.Operator(), e.Name())); err != nil {
+			return err
+		}
+	}
+	return os.RemoveAll(s.Dir.Operator())
 }

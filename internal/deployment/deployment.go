@@ -65,7 +65,9 @@ type Inventory struct {
 	MachinesID string `json:"machines_id,omitempty"`
 	// Clouds are those in which something was bought and not yet given back.
 	Clouds []string `json:"clouds,omitempty"`
-	Hosts  []Host   `json:"hosts"`
+	// Destroying: a destroy was begun. Hosts that are not here any more were destroyed, and not lost.
+	Destroying bool   `json:"destroying,omitempty"`
+	Hosts      []Host `json:"hosts"`
 	// Devices are stock WireGuard devices in the mesh. They are of the config alone.
 	Devices []Device `json:"-"`
 	// AdminCIDRs are from where the clouds' firewalls let SSH in; none: from everywhere. They are of the config alone.

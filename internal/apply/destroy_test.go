@@ -1,0 +1,127 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/pressenter/pressenter/internal/deployment"
+)
+
+// breaks is servers of which one cannot be destroyed, or is destroyed without a word of it.
+type breaks struct {
+	servers
+	at    string
+	after bool
+}
+
+var errBroke = errors.New("the line broke")
+
+func (f breaks) Destroy(ctx context.Context, h deployment.Host, keep string) error {
+	if h.Name != f.at {
+		return f.servers.Destroy(ctx, h, keep)
+	}
+	if f.after {
+		return errors.Join(f.servers.Destroy(ctx, h, keep), errBroke)
+	}
+	return errBroke
+}
+
+// anew is another session on the same folder.
+func anew(t *testing.T, s *Session, p Provider) *Session {
+	t.Helper()
+	s.Close()
+	again := &Session{Config: s.Config, Dir: s.Dir, Daemon: s.Daemon, Provider: p, Who: "me", PublicOf: s.PublicOf}
+	must(t, again.Open())
+	t.Cleanup(again.Close)
+	return again
+}
+
+func ignore(Target, error) {}
+
+// A destroy that fails at any host, or is cut off right after it, is finished by the next one, and until then nothing plans.
+func TestDestroyGoesOn(t *testing.T) {
+	for _, host := range []string{"validator", "s1", "s2"} {
+		for _, after := range []bool{false, true} {
+			for _, keys := range []bool{false, true} {
+				s, p := up(t)
+				s.Provider = breaks{p, host, after}
+				if _, err := s.Destroy(t.Context(), keys, ignore); !errors.Is(err, errBroke) {
+					t.Fatalf("at %s: %v", host, err)
+				}
+				s = anew(t, s, p)
+				refusedPlan(t, s, "a destroy of hub was begun")
+				if _, err := s.Destroy(t.Context(), keys, ignore); err != nil {
+					t.Errorf("at %s, after it %v: it does not go on: %v", host, after, err)
+				}
+				if len(p.on) != 0 {
+					t.Errorf("%d agents run", len(p.on))
+				}
+				s = anew(t, s, p)
+				if _, err := s.Plan(t.Context()); err != nil {
+					t.Errorf("the next deployment: %v", err)
+				}
+			}
+		}
+	}
+}
+
+// One that could not begin leaves a deployment that goes on as before.
+func TestDestroyNotBegun(t *testing.T) {
+	s, p := up(t)
+	s.Provider = gone{p, "validator"}
+	if _, err := s.Destroy(t.Context(), false, ignore); err == nil {
+		t.Fatal("it was destroyed")
+	}
+	s = anew(t, s, p)
+	if pl, err := s.Plan(t.Context()); err != nil || !pl.Empty() {
+		t.Errorf("%v, %v", pl.Steps(), err)
+	}
+}
+
+// gone is servers of which one does not answer.
+type gone struct {
+	servers
+	name string
+}
+
+func (g gone) Exists(ctx context.Context, h deployment.Host) (bool, error) {
+	if h.Name == g.name {
+		return false, errors.New("connect to root@10.0.0.1:22: no route to host")
+	}
+	return g.servers.Exists(ctx, h)
+}
+
+// tells calls after each host that was destroyed.
+type tells struct {
+	servers
+	after func(deployment.Host)
+}
+
+func (p tells) Destroy(ctx context.Context, h deployment.Host, keep string) error {
+	defer p.after(h)
+	return p.servers.Destroy(ctx, h, keep)
+}
+
+// A destroy whose cloud refused at the end, or before it went on, is finished by the next one.
+func TestDestroyGoesOnAfterItsCloud(t *testing.T) {
+	m := newMarket(t)
+	applies(t, m.Session)
+	m.Session.Provider = tells{m.servers, func(h deployment.Host) { t.Setenv("HCLOUD_TOKEN", "revoked"+strings.Repeat("x", 57)) }}
+	for range 2 {
+		if _, err := m.Session.Destroy(t.Context(), false, ignore); err == nil {
+			t.Fatal("the cloud took a revoked token")
+		}
+		m.again()
+	}
+	if n := len(m.own.inventory.Hosts) + len(m.world.inventory.Hosts); n != 0 || len(m.objects()["hcloud_server"]) != 3 {
+		t.Errorf("%d hosts, and machines %v", n, m.objects()["hcloud_server"])
+	}
+	t.Setenv("HCLOUD_TOKEN", strings.Repeat("t", 64))
+	_, err := m.Session.Destroy(t.Context(), false, ignore)
+	must(t, err)
+	if left := m.objects(); len(left) != 0 {
+		t.Errorf("still paid for: %v", left)
+	}
+}
