@@ -169,6 +169,18 @@ func (s *Session) planMachines(ctx context.Context, w *provision.Workspace, i de
 
 // recoveredSpec is what an inventory wants of machines, once the state knows whatever earlier runs made.
 func (s *Session) recoveredSpec(ctx context.Context, w *provision.Workspace, i deployment.Inventory) (tofu.Spec, error) {
+	spec, err := s.specOf(i)
+	if err != nil {
+		return tofu.Spec{}, err
+	}
+	spec.Keep = w.Clouds
+	w.Former = plan.Machines(s.own.inventory, nil).Hosts
+	_, err = s.recoverMachines(ctx, w, spec)
+	return spec, err
+}
+
+// specOf is what an inventory wants of machines.
+func (s *Session) specOf(i deployment.Inventory) (tofu.Spec, error) {
 	if i.MachinesID == "" {
 		i.MachinesID = unbornID
 	}
@@ -176,14 +188,7 @@ func (s *Session) recoveredSpec(ctx context.Context, w *provision.Workspace, i d
 	if errors.Is(err, fs.ErrNotExist) {
 		key, err = unbornKey, nil
 	}
-	if err != nil {
-		return tofu.Spec{}, err
-	}
-	spec := plan.Machines(i, []string{key})
-	spec.Keep = w.Clouds
-	w.Former = plan.Machines(s.own.inventory, nil).Hosts
-	_, err = s.recoverMachines(ctx, w, spec)
-	return spec, err
+	return plan.Machines(i, []string{key}), err
 }
 
 // changeMachines buys and changes machines. Those that are to be given back stay until their hosts have left.
@@ -227,7 +232,7 @@ func covered(changes, shown []provision.Change) error {
 // bearMachines makes, once, what is in the names of all machines and what opens them.
 func (s *Session) bearMachines() error {
 	if _, err := os.Stat(SSHKey(s.Dir)); errors.Is(err, fs.ErrNotExist) && len(s.have.Bought) > 0 {
-		return fmt.Errorf("the key that opens the machines is gone: bring %s back from a copy; another one would open none of them", SSHKey(s.Dir))
+		return s.keyGone()
 	}
 	if _, err := ssh.NewIdentity(SSHKey(s.Dir), "pressenter "+s.want.Own.Deployment); err != nil {
 		return err
@@ -252,6 +257,11 @@ func (s *Session) bearMachines() error {
 		}
 	}
 	return s.own.dir.SaveInventory(*inv)
+}
+
+// keyGone says that nobody can log in to the machines any more.
+func (s *Session) keyGone() error {
+	return fmt.Errorf("the key that opens the machines is gone: bring %s back from a copy; another one would open none of them", SSHKey(s.Dir))
 }
 
 // takeMachines notes where the machines are.
@@ -304,28 +314,6 @@ func (s *Session) returnMachines(ctx context.Context, shown []provision.Change) 
 	defer s.mu.Unlock()
 	s.own.inventory.Clouds = cloudsOf(nil, s.want.Own.Hosts, s.own.inventory.Hosts)
 	return s.own.dir.SaveInventory(s.own.inventory)
-}
-
-// ErrNothingBought says that no host of the config is bought from a cloud.
-var ErrNothingBought = errors.New("no machine of this config is bought from a cloud")
-
-// Eject writes the configuration of the bought machines to an empty folder, as apply would make them.
-func (s *Session) Eject(dir string) error {
-	if err := s.prepare(); err != nil {
-		return err
-	}
-	if len(cloudsOf(nil, s.want.Own.Hosts)) == 0 {
-		return ErrNothingBought
-	}
-	key, err := ssh.NewIdentity(SSHKey(s.Dir), "pressenter "+s.want.Own.Deployment)
-	if err != nil {
-		return err
-	}
-	i := s.want.Own
-	if i.MachinesID == "" {
-		i.MachinesID = unbornID
-	}
-	return provision.Eject(dir, plan.Machines(i, []string{key}))
 }
 
 // machineWord passes on what happens to machines.

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -40,39 +41,80 @@ func TestPreflight(t *testing.T) {
 	}
 }
 
-// What is ejected plans for people as it does for us: with both tools, to the same machines.
+// What is ejected takes over for people what there is: with both tools, nothing is made and nothing is lost.
 func TestEject(t *testing.T) {
-	for _, tool := range []string{"tofu", "terraform"} {
-		t.Run(tool, func(t *testing.T) {
-			r := newRig(t, tool, "")
-			r.Passphrase = nil // so that the state can be handed over
-			s := fleet("hetzner", 1)
+	for _, c := range []struct{ tool, cloud string }{{"tofu", "hetzner"}, {"tofu", "vultr"}, {"terraform", "hetzner"}} {
+		t.Run(c.tool+" "+c.cloud, func(t *testing.T) {
+			r := newRig(t, c.tool, "")
+			s := fleet(c.cloud, 2)
 			r.apply(s)
-			dir := filepath.Join(t.TempDir(), "mine")
-			if err := Eject(dir, s); err != nil {
-				t.Fatal(err)
-			}
-			b, err := os.ReadFile(r.path(stateFile))
-			if err == nil {
-				err = os.WriteFile(filepath.Join(dir, stateFile), b, 0o600)
-			}
+			delete(s.Hosts, "s2")
+			r.apply(s) // it is gone, and the journal knows it
+			s.Hosts["s3"] = s.Hosts["s1"]
+			r.again()
+			r.uses(s)
+			known, err := r.readState(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, args := range [][]string{{"init", "-input=false"}, {"plan", "-input=false", "-detailed-exitcode"}} {
-				c := exec.Command(r.Tool.Path, args...)
-				c.Dir = dir
-				if out, err := c.CombinedOutput(); err != nil {
+			taken, err := r.Taken(t.Context(), s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := filepath.Join(t.TempDir(), "mine")
+			if err := Eject(dir, taken); err != nil {
+				t.Fatal(err)
+			}
+			for _, args := range [][]string{{"init", "-input=false"}, {"plan", "-input=false", "-out=mine.bin"}} {
+				cmd := exec.Command(r.Tool.Path, args...)
+				cmd.Dir = dir
+				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Fatalf("%v: %v\n%s", args, err, out)
 				}
+			}
+			show := exec.Command(r.Tool.Path, "show", "-json", "mine.bin")
+			show.Dir = dir
+			out, err := show.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			changes, err := read(strings.NewReader(string(out)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, ch := range changes {
+				// An update is of what no cloud tells: options of the provider itself.
+				if ch.Action != Import && ch.Action != Update || known[ch.Address] == "" {
+					t.Errorf("the plan would %s %s", ch.Action, ch.Address)
+				}
+			}
+			if len(changes) != len(known) || len(known) == 0 {
+				t.Errorf("%d parts are taken over of %d", len(changes), len(known))
 			}
 			if err := Eject(dir, s); err == nil || !strings.Contains(err.Error(), "not empty") {
 				t.Errorf("again, into the same folder: %v", err)
 			}
 			readme, err := os.ReadFile(filepath.Join(dir, "README.md"))
-			if err != nil || strings.Count(string(readme), "\n") != 5 {
-				t.Errorf("the README has %d lines (%v)", strings.Count(string(readme), "\n"), err)
+			if want := fmt.Sprintf("%d to import and 0 to add", len(known)); err != nil || !strings.Contains(string(readme), want) {
+				t.Errorf("no %q in the README (%v):\n%s", want, err, readme)
 			}
 		})
+	}
+}
+
+// Where nothing is bought yet, the README says that a plan makes everything.
+func TestEjectNothingBought(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "mine")
+	w := &Workspace{Dir: filepath.Join(t.TempDir(), "w")}
+	s, err := w.Taken(t.Context(), fleet("hetzner", 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Eject(dir, s); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil || !strings.Contains(string(b), "a plan makes everything") || strings.Contains(string(b), "import") {
+		t.Errorf("%v\n%s", err, b)
 	}
 }
