@@ -15,8 +15,12 @@ import (
 )
 
 // OpenSSH lets a network in by SSH, through the clouds' firewalls of all machines. It is noted first: if this run, or the
-// one that is to shut it, is cut off, the next apply after its time takes it back.
+// one that is to shut it, is cut off, the next apply after its time takes it back. While somebody else changes the machines
+// it is a *Locked, and nothing is noted.
 func (s *Session) OpenSSH(ctx context.Context, o deployment.Opening) error {
+	if err := s.lockMachines(); err != nil {
+		return err
+	}
 	all := plan.Opened(s.own.inventory.Openings, time.Now())
 	s.own.inventory.Openings = append(all, o)
 	if err := s.own.dir.SaveInventory(s.own.inventory); err != nil {
@@ -39,6 +43,20 @@ func (s *Session) ShutSSH(ctx context.Context, o deployment.Opening) error {
 		return fmt.Errorf("let %s in no more: %w", o.CIDR, err)
 	}
 	return s.own.dir.SaveInventory(s.own.inventory)
+}
+
+// ShutAllSSH takes all openings back, and says which there were. They stay noted until the clouds have done it.
+func (s *Session) ShutAllSSH(ctx context.Context) ([]deployment.Opening, error) {
+	noted := s.own.inventory.Openings
+	if len(noted) == 0 {
+		return nil, nil
+	}
+	s.own.inventory.Openings = nil
+	if err := s.changeFirewalls(ctx); err != nil {
+		s.own.inventory.Openings = noted
+		return nil, fmt.Errorf("let in nobody for a time any more: %w", err)
+	}
+	return noted, s.own.dir.SaveInventory(s.own.inventory)
 }
 
 // changeFirewalls has the clouds let in who the config and the inventory say, and changes nothing else, whatever else has

@@ -61,6 +61,27 @@ func TestOpeningIsNoted(t *testing.T) {
 	}
 }
 
+// While somebody else changes the machines nothing is noted, however often it is tried: the next apply would open it.
+func TestOpeningWaitsForTheMachines(t *testing.T) {
+	s, _ := newServers(t)
+	must(t, s.Open())
+	t.Cleanup(s.Close)
+	other := &Session{Config: s.Config, Dir: s.Dir, Who: "other"}
+	must(t, other.lockMachines())
+	t.Cleanup(other.Close)
+	for range 2 {
+		var locked *Locked
+		if err := s.OpenSSH(t.Context(), deployment.Opening{CIDR: "198.51.100.7/32", Until: time.Now().Add(time.Hour)}); !errors.As(err, &locked) {
+			t.Errorf("want locked, have %v", err)
+		}
+	}
+	i, err := s.Dir.LoadInventory()
+	must(t, err)
+	if len(i.Openings) > 0 {
+		t.Errorf("noted: %v", i.Openings)
+	}
+}
+
 // Rules of machines that are given back follow the others' until then, without a plan's saying so.
 func TestFirewallsOfThoseWhoLeave(t *testing.T) {
 	s, _ := newServers(t)
@@ -99,6 +120,35 @@ func TestOpenSSHBesideOtherChanges(t *testing.T) {
 	}
 	if m.values(`"cx33"`) || m.values(`"delete_protection": true`) || !m.values(`"delete_protection": false`) {
 		t.Error("more than firewalls changed")
+	}
+}
+
+// All that was let in for a time is taken back at once, also what was opened by a run that was killed; an opening that a
+// cloud did not make in full is taken back with it.
+func TestShutAllSSH(t *testing.T) {
+	m := newMarket(t)
+	m.Config.Admin.CIDRs = []string{"192.0.2.0/24"}
+	applies(t, m.Session)
+	if all, err := m.ShutAllSSH(t.Context()); err != nil || len(all) > 0 {
+		t.Errorf("nothing was open: %v, %v", all, err)
+	}
+	first := deployment.Opening{CIDR: "203.0.113.7/32", Until: time.Now().Add(time.Hour)}
+	must(t, m.OpenSSH(t.Context(), first))
+	interrupted, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.OpenSSH(interrupted, deployment.Opening{CIDR: "203.0.113.8/32", Until: first.Until}); err == nil {
+		t.Fatal("it was not interrupted")
+	}
+	m.again()
+	all, err := m.ShutAllSSH(t.Context())
+	must(t, err)
+	if len(all) != 2 || m.values("203.0.113.") {
+		t.Errorf("shut: %v; it is let in still: %v", all, m.values("203.0.113."))
+	}
+	i, err := m.Dir.LoadInventory()
+	must(t, err)
+	if len(i.Openings) > 0 {
+		t.Errorf("noted still: %v", i.Openings)
 	}
 }
 

@@ -32,7 +32,11 @@ func (d *doctorCmd) clouds(ctx context.Context) []doctor.Check {
 	}
 	defer s.Close()
 	o, err := s.AskClouds(ctx)
-	return answerChecks(o, err)
+	checks := answerChecks(o, err)
+	for _, f := range plan.SSHOpenings(s.Wanted().Own.Openings, s.Wanted().Shut) {
+		checks = append(checks, doctor.Check{Code: f.Code, Subject: doctor.Deployment, Verdict: doctor.Verdict(f.Severity), Message: f.Message, Next: f.Next})
+	}
+	return checks
 }
 
 func answerChecks(o apply.Answers, err error) []doctor.Check {

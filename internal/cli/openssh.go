@@ -23,24 +23,35 @@ type openSSHCmd struct {
 	*global
 	limit time.Duration
 	from  string
+	shut  bool
 }
 
 func newOpenSSHCmd(g *global) *cobra.Command {
 	o := &openSSHCmd{global: g}
 	c := &cobra.Command{
-		Use: "open-ssh NAME", Short: "Get back into a server that takes no SSH", Args: cobra.ExactArgs(1), ValidArgsFunction: g.completeHosts,
+		Use: "open-ssh NAME | --shut", Short: "Get back into a server that takes no SSH", ValidArgsFunction: g.completeHosts,
+		Args: func(c *cobra.Command, args []string) error {
+			if o.shut {
+				return cobra.NoArgs(c, args)
+			}
+			return cobra.ExactArgs(1)(c, args)
+		},
 		Long: "Let yourself in to a server by SSH. Where the clouds' firewalls let in the networks of admin.cidrs alone, they let in\n" +
 			"your address, too, at all bought machines, for as long as this command runs and --for says; then it takes that back. If\n" +
-			"it is killed, 'pressenter plan' shows what is left open, and the next apply after its time takes it back.\n\n" +
+			"it is killed, 'pressenter status' shows what is left open, --shut takes it back, and so does the next apply after its time.\n\n" +
 			"For a server that was there already, and for one that shuts itself, it says what to type at the console.",
 		RunE: o.run,
 	}
 	c.Flags().DurationVar(&o.limit, "for", 30*time.Minute, "for how long, from 1m to 24h")
+	c.Flags().BoolVar(&o.shut, "shut", false, "take back all that was let in for a time, whoever opened it")
 	c.Flags().StringVar(&o.from, "from", "", "let in this address or network (default: the address that you come from)")
 	return c
 }
 
 func (o *openSSHCmd) run(c *cobra.Command, args []string) error {
+	if o.shut {
+		return o.shutAll(c)
+	}
 	if o.limit < leastOpen || o.limit > mostOpen {
 		return usageError{fmt.Errorf("--for %v: it has to be from %v to %v", o.limit, leastOpen, mostOpen)}
 	}
@@ -65,22 +76,51 @@ func (o *openSSHCmd) run(c *cobra.Command, args []string) error {
 		return err
 	}
 	opening := deployment.Opening{CIDR: network, Until: time.Now().Add(o.limit).UTC().Truncate(time.Second), By: who()}
-	if err := o.change(c.Context(), func(ctx context.Context, s *apply.Session) error { return s.OpenSSH(ctx, opening) }); err != nil {
-		return o.left(c, opening, err)
+	return o.open(c, s, h, opening)
+}
+
+// open lets somebody in, and takes it back in any case: when its time is over, at Ctrl-C, and when only some of the clouds did it.
+func (o *openSSHCmd) open(c *cobra.Command, s *apply.Session, h deployment.Host, opening deployment.Opening) error {
+	err := o.change(c.Context(), func(ctx context.Context, s *apply.Session) error { return s.OpenSSH(ctx, opening) })
+	var locked *apply.Locked
+	if errors.As(err, &locked) { // it was ended while it waited, and nothing was begun
+		return err
 	}
-	fmt.Fprintf(c.OutOrStdout(), "the firewalls of all bought machines let in SSH from %s, too, until %s\n", network, opening.Until.Local().Format("15:04:05 on 2 Jan"))
-	o.tryOut(c, s, h)
-	fmt.Fprintln(c.OutOrStdout(), "leave this running; Ctrl-C takes it back now")
-	select {
-	case <-c.Context().Done():
-	case <-time.After(time.Until(opening.Until)):
+	if err == nil {
+		fmt.Fprintf(c.OutOrStdout(), "the firewalls of all bought machines let in SSH from %s, too, until %s\n", opening.CIDR, opening.Until.Local().Format("15:04:05 on 2 Jan"))
+		o.tryOut(c, s, h)
+		fmt.Fprintln(c.OutOrStdout(), "leave this running; Ctrl-C takes it back now")
+		select {
+		case <-c.Context().Done():
+		case <-time.After(time.Until(opening.Until)):
+		}
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), shutLimit)
 	defer cancel()
-	if err := o.change(ctx, func(ctx context.Context, s *apply.Session) error { return s.ShutSSH(ctx, opening) }); err != nil {
-		return o.left(c, opening, err)
+	shutErr := o.change(ctx, func(ctx context.Context, s *apply.Session) error { return s.ShutSSH(ctx, opening) })
+	if shutErr != nil {
+		return o.left(c, opening, errors.Join(err, shutErr))
 	}
-	fmt.Fprintf(c.OutOrStdout(), "SSH is let in from %s no more\n", network)
+	fmt.Fprintf(c.OutOrStdout(), "SSH is let in from %s no more\n", opening.CIDR)
+	return err
+}
+
+// shutAll takes back what any run of this command let in.
+func (o *openSSHCmd) shutAll(c *cobra.Command) error {
+	var shut []deployment.Opening
+	err := o.change(c.Context(), func(ctx context.Context, s *apply.Session) (err error) {
+		shut, err = s.ShutAllSSH(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, opening := range shut {
+		fmt.Fprintf(c.OutOrStdout(), "SSH is let in from %s no more\n", opening.CIDR)
+	}
+	if len(shut) == 0 {
+		fmt.Fprintln(c.OutOrStdout(), "nobody is let in for a time")
+	}
 	return nil
 }
 
@@ -128,7 +168,7 @@ func (o *openSSHCmd) change(ctx context.Context, do func(context.Context, *apply
 
 // left says what became of an opening that was not made or not taken back in full.
 func (o *openSSHCmd) left(c *cobra.Command, opening deployment.Opening, err error) error {
-	fmt.Fprintf(c.ErrOrStderr(), "%s may be let in still: 'pressenter plan' shows it, and an apply after %s takes it back\n",
+	fmt.Fprintf(c.ErrOrStderr(), "%s may be let in still: 'pressenter open-ssh --shut' takes it back, and so does an apply after %s\n",
 		opening.CIDR, opening.Until.Local().Format("15:04:05 on 2 Jan"))
 	return err
 }

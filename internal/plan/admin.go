@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/provision"
 )
 
@@ -31,6 +32,24 @@ func Opened(all []deployment.Opening, now time.Time) (out []deployment.Opening) 
 		if now.Before(o.Until) {
 			out = append(out, o)
 		}
+	}
+	return out
+}
+
+// SSHOpenings says who is let in by SSH for a time, of openings that last and of those that are over and were not shut.
+func SSHOpenings(open, over []deployment.Opening) (out []health.Finding) {
+	const next = "'pressenter open-ssh --shut' takes it back now."
+	for _, o := range open {
+		out = append(out, health.Finding{
+			Code: "ssh-open", Severity: health.Info, Next: next,
+			Message: fmt.Sprintf("SSH is let in from %s, too, at all bought machines, until %s: %s opened it.", o.CIDR, clock(o.Until), o.By),
+		})
+	}
+	for _, o := range over {
+		out = append(out, health.Finding{
+			Code: "ssh-left-open", Severity: health.Warning, Next: next + " So does the next apply.",
+			Message: fmt.Sprintf("SSH was let in from %s until %s, by %s, and nobody is known to have shut it again.", o.CIDR, clock(o.Until), o.By),
+		})
 	}
 	return out
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/provision"
 )
 
@@ -88,5 +89,24 @@ func TestOperatorIsNotLockedOut(t *testing.T) {
 	w.Own.AdminCIDRs = []string{"192.0.2.0/24"}
 	if got := Machines(w.Own, nil).AdminCIDRs; len(got) != 1 || got[0] != "192.0.2.0/24" {
 		t.Errorf("SSH is let in from %v", got)
+	}
+}
+
+// Whoever is let in for a time is named, with the end of it and how to shut it; what nobody shut is a warning.
+func TestSSHOpenings(t *testing.T) {
+	until := time.Date(2026, 5, 4, 13, 30, 0, 0, time.UTC)
+	o := deployment.Opening{CIDR: "198.51.100.7/32", Until: until, By: "me"}
+	for severity, all := range map[health.Severity][]health.Finding{
+		health.Info:    SSHOpenings([]deployment.Opening{o}, nil),
+		health.Warning: SSHOpenings(nil, []deployment.Opening{o}),
+	} {
+		if len(all) != 1 || all[0].Severity != severity || !strings.Contains(all[0].Next, "open-ssh --shut") {
+			t.Fatalf("%s: %+v", severity, all)
+		}
+		for _, words := range []string{"198.51.100.7/32", "13:30 UTC on 4 May", "me"} {
+			if !strings.Contains(all[0].Message, words) {
+				t.Errorf("%s: no %q in %q", severity, words, all[0].Message)
+			}
+		}
 	}
 }

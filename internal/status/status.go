@@ -112,6 +112,10 @@ func Of(want plan.Want, have plan.Observed, witnessed int64) Status {
 	s.Validator = validatorOf(have, witnessed)
 	s.Mesh = meshOf(have.Own)
 	s.Findings = findings(s, have)
+	for _, f := range plan.SSHOpenings(want.Own.Openings, want.Shut) {
+		f.Subject = s.Deployment
+		s.Findings = append(s.Findings, f)
+	}
 	health.Sort(s.Findings)
 	return s
 }

@@ -150,3 +150,14 @@ func TestFindings(t *testing.T) {
 		})
 	}
 }
+
+// Who is let in for a time, and whom nobody shut out again, is a finding about the deployment.
+func TestOpeningsAreFindings(t *testing.T) {
+	want, have := network()
+	want.Own.Openings = []deployment.Opening{{CIDR: "198.51.100.7/32", By: "me"}}
+	want.Shut = []deployment.Opening{{CIDR: "198.51.100.8/32", By: "me"}}
+	s := Of(want, have, 99)
+	if len(s.Findings) != 2 || s.Findings[0].Code != "ssh-left-open" || s.Findings[1].Code != "ssh-open" || s.Findings[1].Subject != "hub" {
+		t.Errorf("%+v", s.Findings)
+	}
+}
