@@ -2,7 +2,11 @@ package apply
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"maps"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -119,6 +123,41 @@ func TestDestroyGoesOnAfterItsCloud(t *testing.T) {
 		t.Errorf("%d hosts, and machines %v", n, m.objects()["hcloud_server"])
 	}
 	t.Setenv("HCLOUD_TOKEN", strings.Repeat("t", 64))
+	_, err := m.Session.Destroy(t.Context(), false, ignore)
+	must(t, err)
+	if left := m.objects(); len(left) != 0 {
+		t.Errorf("still paid for: %v", left)
+	}
+}
+
+// deletes takes something out of the clouds as a person at their console does.
+func (m *market) deletes(typ, end string) {
+	m.t.Helper()
+	path := filepath.Join(m.cloud, "cloud.json")
+	b, err := os.ReadFile(path)
+	must(m.t, err)
+	var w map[string]any
+	must(m.t, json.Unmarshal(b, &w))
+	all := w["objects"].(map[string]any)[typ].(map[string]any)
+	n := len(all)
+	maps.DeleteFunc(all, func(_ string, o any) bool {
+		name, _ := o.(map[string]any)["values"].(map[string]any)["name"].(string)
+		return strings.HasSuffix(name, end)
+	})
+	if len(all) != n-1 {
+		m.t.Fatalf("%d of %d %s are left", len(all), n, typ)
+	}
+	b, err = json.Marshal(w)
+	must(m.t, err)
+	must(m.t, os.WriteFile(path, b, 0o600))
+}
+
+// The validator's firewall was deleted in the console: all is given back for all that.
+func TestDestroyWithoutFirewall(t *testing.T) {
+	m := newMarket(t)
+	applies(t, m.Session)
+	m.deletes("hcloud_firewall", "-validator")
+	m.again()
 	_, err := m.Session.Destroy(t.Context(), false, ignore)
 	must(t, err)
 	if left := m.objects(); len(left) != 0 {

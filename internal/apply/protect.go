@@ -19,21 +19,22 @@ func (s *Session) unprotectMachines(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.unprotect(ctx, w, p)
+	_, err = s.unprotect(ctx, w, p)
+	return err
 }
 
-// unprotect takes the protection off whatever p would destroy, by a run of its own.
-func (s *Session) unprotect(ctx context.Context, w *provision.Workspace, p *provision.Plan) error {
+// unprotect takes the protection off whatever p would destroy, by a run of its own, and returns what that changed.
+func (s *Session) unprotect(ctx context.Context, w *provision.Workspace, p *provision.Plan) ([]provision.Change, error) {
 	hosts := p.Protected()
 	if len(hosts) == 0 {
-		return nil
+		return nil, nil
 	}
 	u, err := w.Unprotect(ctx, p)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.progress(Event{Word: "the clouds' protection is taken off " + strings.Join(hosts, ", "), Why: true})
-	return w.Apply(ctx, u)
+	return u.Changes, w.Apply(ctx, u)
 }
 
 // applyMachines does a plan of machines, what is protected unprotected first.
@@ -41,7 +42,8 @@ func (s *Session) applyMachines(ctx context.Context, w *provision.Workspace, p *
 	if len(p.Protected()) == 0 {
 		return w.Apply(ctx, p)
 	}
-	if err := s.unprotect(ctx, w, p); err != nil {
+	changed, err := s.unprotect(ctx, w, p)
+	if err != nil {
 		return err
 	}
 	next, err := w.Plan(ctx, p.Spec)
@@ -49,7 +51,8 @@ func (s *Session) applyMachines(ctx context.Context, w *provision.Workspace, p *
 		return err
 	}
 	for _, c := range next.Changes {
-		if c.Loses() && !slices.ContainsFunc(p.Changes, func(o provision.Change) bool { return o.Address == c.Address && o.Loses() }) {
+		expected := func(o provision.Change) bool { return o.Address == c.Address && (o.Loses() || o.Action == provision.Create) }
+		if c.Loses() && !slices.ContainsFunc(slices.Concat(p.Changes, changed), expected) {
 			return fmt.Errorf("the machines changed while their protection was taken off: %s %s was not in the plan; run it again", c.Action, c.Address)
 		}
 	}

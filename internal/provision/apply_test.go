@@ -2,6 +2,9 @@ package provision
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -223,6 +226,61 @@ func TestProtectedIsUnprotectedFirst(t *testing.T) {
 			r.servers(1)
 			r.quiet(less)
 		})
+	}
+}
+
+// A firewall that somebody deleted in the console does not keep the protection from being taken off.
+func TestUnprotectWithoutFirewall(t *testing.T) {
+	r := newRig(t, "tofu", "")
+	s := fleet("hetzner", 1)
+	v := s.Hosts["v1"]
+	v.Protected = true
+	s.Hosts["v1"] = v
+	r.apply(s)
+	r.deletes("hcloud_firewall", "trial-012345-v1")
+	none := s
+	none.Hosts, none.Keep = nil, []string{"hetzner"}
+	u, err := r.Unprotect(t.Context(), r.plan(none))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Apply(t.Context(), u); err != nil {
+		t.Fatal(err)
+	}
+	r.apply(none)
+	if left := r.objects(); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// deletes takes something out of the clouds as a person at their console does.
+func (r *rig) deletes(typ, name string) {
+	r.t.Helper()
+	path := filepath.Join(r.cloud, "cloud.json")
+	b, err := os.ReadFile(path)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	var w map[string]json.RawMessage
+	var objects map[string]map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(b, &w), json.Unmarshal(w["objects"], &objects)); err != nil {
+		r.t.Fatal(err)
+	}
+	n := len(objects[typ])
+	maps.DeleteFunc(objects[typ], func(_ string, o json.RawMessage) bool { return strings.Contains(string(o), `"`+name+`"`) })
+	if len(objects[typ]) != n-1 {
+		r.t.Fatalf("%d of %d %s are left", len(objects[typ]), n, typ)
+	}
+	all, err := json.Marshal(objects)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	w["objects"] = all
+	if b, err = json.Marshal(w); err == nil {
+		err = os.WriteFile(path, b, 0o600)
+	}
+	if err != nil {
+		r.t.Fatal(err)
 	}
 }
 

@@ -22,8 +22,8 @@ func (p *Plan) Protected() []string {
 	return slices.Sorted(maps.Keys(hosts))
 }
 
-// Unprotect plans that the cloud's protection is taken off whatever p would destroy, and nothing else. Once that is
-// applied, plan the same spec again.
+// Unprotect plans that the cloud's protection is taken off whatever p would destroy, and nothing else but that its firewall
+// and its placement are made again where somebody deleted them. Once that is applied, plan the same spec again.
 func (w *Workspace) Unprotect(ctx context.Context, p *Plan) (*Plan, error) {
 	spec, err := w.applied(p.Spec)
 	if err != nil {
@@ -50,7 +50,8 @@ func (w *Workspace) Unprotect(ctx context.Context, p *Plan) (*Plan, error) {
 		return nil, fmt.Errorf("plan to take protection off: %w", err)
 	}
 	for _, c := range u.Changes {
-		if c.Action != Update {
+		again := c.Action == Create && (c.Kind == Firewall || c.Kind == Spread) // what the server needs to be changed at all
+		if c.Action != Update && !again {
 			return nil, fmt.Errorf("plan to take protection off: it would %s %s; apply what else has changed first", c.Action, c.Address)
 		}
 	}
