@@ -176,7 +176,11 @@ func stoppedBy(h Host) string { return "stopped by " + h.Status.Intent.By }
 func nodeOf(h Host) []Check {
 	about, n := about{h.Name}, h.Status.Node
 	switch {
-	case h.Status.Intent.Stopped && n.DaemonPID == 0:
+	case n.Phase == "unknown":
+		return []Check{about.critical(CodeNode, "whether its node runs cannot be told: "+orElse(h.Status.Reason, "nobody says why"), n.Phase, "see 'pressenter status'; if the node is to be down, look on the host itself")}
+	case h.Status.Intent.Stopped && n.Phase != "down":
+		return []Check{about.warning(CodeNode, "its node is not down yet, and was "+stoppedBy(h), n.Phase, "see 'pressenter status'")}
+	case h.Status.Intent.Stopped:
 		return []Check{about.info(CodeNode, "its node is down: "+stoppedBy(h), n.Phase, "'pressenter start "+h.Name+"' brings it back")}
 	case n.DaemonPID == 0:
 		return []Check{about.critical(CodeNode, "its node does not run: "+orElse(h.Status.Reason, "nobody says why"), n.Phase, "see 'pressenter status' and 'pressenter logs "+h.Name+"'")}

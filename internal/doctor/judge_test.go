@@ -136,8 +136,10 @@ var ofHosts = []flaw{
 	{"other version", func(f *Facts) { f.Hosts[0].Status.Agent.Version = "v0" }, CodeVersion, "s1", Warning, "another version"},
 	{"node down", func(f *Facts) { f.Hosts[0].Status.Node, f.Hosts[0].Status.Reason = api.NodeStatus{}, "no genesis yet" }, CodeNode, "s1", Critical, "no genesis yet"},
 	{"node stopped", func(f *Facts) {
-		f.Hosts[0].Status.Node, f.Hosts[0].Status.Intent = api.NodeStatus{}, api.Intent{Stopped: true, By: "me"}
+		f.Hosts[0].Status.Node, f.Hosts[0].Status.Intent = api.NodeStatus{Phase: "down"}, api.Intent{Stopped: true, By: "me"}
 	}, CodeNode, "s1", Info, "stopped by me"},
+	{"node stops", func(f *Facts) { f.Hosts[0].Status.Intent = api.Intent{Stopped: true, By: "me"} }, CodeNode, "s1", Warning, "not down yet"},
+	{"node not seen", func(f *Facts) { f.Hosts[0].Status.Node = api.NodeStatus{Phase: "unknown"} }, CodeNode, "s1", Critical, "cannot be told"},
 	{"node alone", func(f *Facts) { f.Hosts[0].Status.Node.SupervisorPID = 0 }, CodeNode, "s1", Warning, "nobody supervises"},
 	{"node silent", func(f *Facts) { f.Hosts[0].Status.Node.Answers = false }, CodeNode, "s1", Warning, "does not answer"},
 	{"node syncing", func(f *Facts) { f.Hosts[0].Status.Node.CatchingUp = true }, CodeNode, "s1", Info, "catching up"},
