@@ -79,31 +79,61 @@ func (o *openSSHCmd) run(c *cobra.Command, args []string) error {
 	return o.open(c, s, h, opening)
 }
 
-// open lets somebody in, and takes it back in any case: when its time is over, at Ctrl-C, and when only some of the clouds did it.
+// open lets somebody in, and takes it back.
 func (o *openSSHCmd) open(c *cobra.Command, s *apply.Session, h deployment.Host, opening deployment.Opening) error {
-	err := o.change(c.Context(), func(ctx context.Context, s *apply.Session) error { return s.OpenSSH(ctx, opening) })
+	open := func(ctx context.Context) error {
+		err := o.change(ctx, func(ctx context.Context, s *apply.Session) error { return s.OpenSSH(ctx, opening) })
+		if err == nil {
+			fmt.Fprintf(c.OutOrStdout(), "the firewalls of all bought machines let in SSH from %s, too, until %s\n", opening.CIDR, opening.Until.Local().Format("15:04:05 on 2 Jan"))
+			o.tryOut(c, s, h)
+			fmt.Fprintln(c.OutOrStdout(), "leave this running; Ctrl-C takes it back now")
+		}
+		return err
+	}
+	shut := func(ctx context.Context) error {
+		err := o.change(ctx, func(ctx context.Context, s *apply.Session) error { return s.ShutSSH(ctx, opening) })
+		if err != nil {
+			return o.left(c, opening, err)
+		}
+		fmt.Fprintf(c.OutOrStdout(), "SSH is let in from %s no more\n", opening.CIDR)
+		return nil
+	}
+	return forATime(c.Context(), open, func(ctx context.Context) { waitUntil(ctx, opening.Until, time.Now) }, shut)
+}
+
+// forATime opens, waits and shuts; it shuts also at Ctrl-C, and where only some of the clouds have opened.
+func forATime(ctx context.Context, open func(context.Context) error, wait func(context.Context), shut func(context.Context) error) error {
+	err := open(ctx)
 	var locked *apply.Locked
 	if errors.As(err, &locked) { // it was ended while it waited, and nothing was begun
 		return err
 	}
 	if err == nil {
-		fmt.Fprintf(c.OutOrStdout(), "the firewalls of all bought machines let in SSH from %s, too, until %s\n", opening.CIDR, opening.Until.Local().Format("15:04:05 on 2 Jan"))
-		o.tryOut(c, s, h)
-		fmt.Fprintln(c.OutOrStdout(), "leave this running; Ctrl-C takes it back now")
+		wait(ctx)
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutLimit)
+	defer cancel()
+	return errors.Join(err, shut(ctx))
+}
+
+// waitUntil waits until that time by the clock on the wall. A timer's own clock stands while a computer sleeps, so it would
+// come late by as long as that.
+func waitUntil(ctx context.Context, until time.Time, now func() time.Time) {
+	for {
+		left := until.Round(0).Sub(now().Round(0))
+		if left <= 0 {
+			return
+		}
 		select {
-		case <-c.Context().Done():
-		case <-time.After(time.Until(opening.Until)):
+		case <-ctx.Done():
+			return
+		case <-time.After(min(left, wallTick)):
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Context()), shutLimit)
-	defer cancel()
-	shutErr := o.change(ctx, func(ctx context.Context, s *apply.Session) error { return s.ShutSSH(ctx, opening) })
-	if shutErr != nil {
-		return o.left(c, opening, errors.Join(err, shutErr))
-	}
-	fmt.Fprintf(c.OutOrStdout(), "SSH is let in from %s no more\n", opening.CIDR)
-	return err
 }
+
+// wallTick is how often the clock on the wall is looked at.
+const wallTick = 10 * time.Second
 
 // shutAll takes back what any run of this command let in.
 func (o *openSSHCmd) shutAll(c *cobra.Command) error {
