@@ -47,7 +47,7 @@ func (s *Session) taken(ctx context.Context) (tofu.Spec, error) {
 	if err != nil {
 		return tofu.Spec{}, err
 	}
-	i.MachinesID = s.want.Own.MachinesID
+	i.MachinesID, i.AdminCIDRs = s.want.Own.MachinesID, s.AdminCIDRs()
 	spec, err := s.recoveredSpec(ctx, w, i)
 	if err != nil {
 		return tofu.Spec{}, err

@@ -287,6 +287,7 @@ func (s *Session) takeMachines(ctx context.Context, w *provision.Workspace) erro
 		s.own.inventory.Put(h)
 	}
 	s.own.inventory.Openings = s.want.Own.Openings
+	s.own.inventory.AdminCIDRs = append([]string{}, s.want.Own.AdminCIDRs...)
 	return errors.Join(append(errs, s.own.dir.SaveInventory(s.own.inventory))...)
 }
 

@@ -59,11 +59,20 @@ func (s *Session) ShutAllSSH(ctx context.Context) ([]deployment.Opening, error) 
 	return noted, s.own.dir.SaveInventory(s.own.inventory)
 }
 
-// changeFirewalls has the clouds let in who the config and the inventory say, and changes nothing else, whatever else has
-// changed since the last apply: an apply ends where a machine lets nobody in, and this is the way back.
+// AdminCIDRs are from where the clouds' firewalls let SSH in by now, none from everywhere, whatever the config says since:
+// of an edit of it only a plan says whom it locks out.
+func (s *Session) AdminCIDRs() []string {
+	if applied := s.own.inventory.AdminCIDRs; applied != nil {
+		return applied
+	}
+	return s.Config.Admin.CIDRs // it was applied before that was noted
+}
+
+// changeFirewalls has the clouds let in who the inventory says, and changes nothing else, whatever else has changed since the
+// last apply: an apply ends where a machine lets nobody in, and this is the way back.
 func (s *Session) changeFirewalls(ctx context.Context) error {
 	s.want.Own = s.own.inventory
-	s.want.Own.AdminCIDRs = s.Config.Admin.CIDRs
+	s.want.Own.AdminCIDRs = s.AdminCIDRs()
 	w, err := s.workspace(ctx)
 	if err != nil {
 		return err

@@ -108,6 +108,7 @@ func TestOpenSSHBesideOtherChanges(t *testing.T) {
 	must(t, err)
 	b = []byte(strings.NewReplacer(`"delete_protection": true`, `"delete_protection": false`, `"cx33"`, `"cx43"`).Replace(string(b)))
 	must(t, os.WriteFile(cloud, b, 0o600))
+	m.Config.Admin.CIDRs = []string{"198.51.100.0/24"} // not applied, and nobody saw whom it locks out
 	m.again()
 	o := deployment.Opening{CIDR: "203.0.113.7/32", Until: time.Now().Add(time.Hour)}
 	must(t, m.OpenSSH(t.Context(), o))
@@ -117,6 +118,9 @@ func TestOpenSSHBesideOtherChanges(t *testing.T) {
 	must(t, m.ShutSSH(t.Context(), o))
 	if m.values(o.CIDR) {
 		t.Error("it is let in still")
+	}
+	if m.values("198.51.100.0/24") || !m.values("192.0.2.0/24") {
+		t.Error("an edit of the config was applied")
 	}
 	if m.values(`"cx33"`) || m.values(`"delete_protection": true`) || !m.values(`"delete_protection": false`) {
 		t.Error("more than firewalls changed")

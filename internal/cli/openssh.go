@@ -64,7 +64,7 @@ func (o *openSSHCmd) run(c *cobra.Command, args []string) error {
 	if !h.OnMachine() {
 		return hint(usageError{fmt.Errorf("%q is on this computer, in %s", h.Name, h.Folder)}, "commands run there without any help")
 	}
-	if !h.Bought() || len(s.Config.Admin.CIDRs) == 0 {
+	if !h.Bought() || len(s.AdminCIDRs()) == 0 {
 		if h.Bought() {
 			fmt.Fprintf(c.OutOrStdout(), "%s lets SSH in from everywhere as far as %s's firewall goes, so what shuts it is on it.\n", h.Name, h.Provider)
 		}

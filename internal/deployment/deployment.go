@@ -70,8 +70,9 @@ type Inventory struct {
 	Hosts      []Host `json:"hosts"`
 	// Devices are stock WireGuard devices in the mesh. They are of the config alone.
 	Devices []Device `json:"-"`
-	// AdminCIDRs are from where the clouds' firewalls let SSH in; none: from everywhere. They are of the config alone.
-	AdminCIDRs []string `json:"-"`
+	// AdminCIDRs are from where the clouds' firewalls let SSH in; none: from everywhere. On disk they are those that were last
+	// applied; nil there: nobody noted them.
+	AdminCIDRs []string `json:"admin_cidrs,omitzero"`
 	// Openings are from where else SSH is let in, for a time. One is noted before a firewall is opened and until it is shut.
 	Openings []Opening `json:"openings,omitempty"`
 	// Invited are sentries on hosts that enrol themselves with a code. Where they are only the roster knows.
