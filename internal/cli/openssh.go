@@ -24,6 +24,7 @@ type openSSHCmd struct {
 	limit time.Duration
 	from  string
 	shut  bool
+	wide  bool
 }
 
 func newOpenSSHCmd(g *global) *cobra.Command {
@@ -43,6 +44,7 @@ func newOpenSSHCmd(g *global) *cobra.Command {
 		RunE: o.run,
 	}
 	c.Flags().DurationVar(&o.limit, "for", 30*time.Minute, "for how long, from 1m to 24h")
+	c.Flags().BoolVar(&o.wide, "wide", false, "let in a network as large as --from says, up to the whole internet")
 	c.Flags().BoolVar(&o.shut, "shut", false, "take back all that was let in for a time, whoever opened it")
 	c.Flags().StringVar(&o.from, "from", "", "let in this address or network (default: the address that you come from)")
 	return c
@@ -170,10 +172,21 @@ func (o *openSSHCmd) network(ctx context.Context, s *apply.Session) (string, err
 		return netip.PrefixFrom(at.Unmap(), at.Unmap().BitLen()).String(), nil
 	}
 	network, err := netip.ParsePrefix(o.from)
-	if err != nil || network != network.Masked() {
+	if err != nil || network != network.Masked() || network.Addr().Is4In6() {
 		return "", usageError{fmt.Errorf("--from %q is no address, and no network that starts at its own first address", o.from)}
 	}
+	if !o.wide && network.Bits() < narrowest(network.Addr()) {
+		return "", hint(usageError{fmt.Errorf("--from %s would let in a large part of the internet", network)}, "name the address or the network that you come from; --wide lets in as many as that all the same")
+	}
 	return network.String(), nil
+}
+
+// narrowest is how many bits a network has to fix that is let in without a word: larger ones are nobody's own.
+func narrowest(a netip.Addr) int {
+	if a.Is4() {
+		return 16
+	}
+	return 32
 }
 
 // change does something with the deployment locked, and for no longer: whoever is let in wants to apply.

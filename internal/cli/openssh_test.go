@@ -67,3 +67,33 @@ func TestForATimeShuts(t *testing.T) {
 		})
 	}
 }
+
+// Nobody lets in the whole internet by a slip.
+func TestFromIsNarrow(t *testing.T) {
+	for from, c := range map[string]struct {
+		wide bool
+		want string // empty: refused
+	}{
+		"198.51.100.7":        {false, "198.51.100.7/32"},
+		"::ffff:198.51.100.7": {false, "198.51.100.7/32"},
+		"198.51.0.0/16":       {false, "198.51.0.0/16"},
+		"2001:db8::/32":       {false, "2001:db8::/32"},
+		"0.0.0.0/0":           {false, ""},
+		"::/0":                {false, ""},
+		"128.0.0.0/1":         {false, ""},
+		"::ffff:0:0/96":       {false, ""},
+		"198.51.100.7/24":     {true, ""}, // not its first address
+		"0.0.0.0/0 ":          {true, ""},
+	} {
+		o := openSSHCmd{from: from, wide: c.wide}
+		if got, err := o.network(t.Context(), nil); got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("--from %q: %q, %v", from, got, err)
+		}
+	}
+	for _, from := range []string{"0.0.0.0/0", "::/0"} {
+		o := openSSHCmd{from: from, wide: true}
+		if got, err := o.network(t.Context(), nil); got != from || err != nil {
+			t.Errorf("--from %q --wide: %q, %v", from, got, err)
+		}
+	}
+}
