@@ -76,6 +76,8 @@ type Session struct {
 	Build string
 	// ReplaceLost makes a new validator host where the old one's folder is gone.
 	ReplaceLost bool
+	// Unreached are bought hosts that a destroy may pass over where they cannot be reached: their machines are given back.
+	Unreached []string
 	// Passphrase opens a protected keyring; it is asked only when needed.
 	Passphrase func() ([]byte, error)
 	Progress   func(Event)

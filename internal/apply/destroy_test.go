@@ -164,3 +164,45 @@ func TestDestroyWithoutFirewall(t *testing.T) {
 		t.Errorf("still paid for: %v", left)
 	}
 }
+
+// The validator's machine is dead, or was deleted: only a person who names it lets everything else go.
+func TestDestroyUnreached(t *testing.T) {
+	for _, deleted := range []bool{false, true} {
+		m := newMarket(t)
+		applies(t, m.Session)
+		if deleted {
+			m.deletes("hcloud_server", "-validator")
+		}
+		m.Session.Provider = gone{m.servers, "validator"}
+		m.again()
+		m.Cloud.Looked = deleted
+		var away *NotReached
+		if _, err := m.Session.Destroy(t.Context(), false, ignore); !errors.As(err, &away) || !strings.Contains(away.Hint(), "--unreached validator") {
+			t.Fatalf("not named: %v", err)
+		}
+		m.again()
+		m.Cloud.Looked, m.Unreached = deleted, []string{"validator"}
+		_, err := m.Session.Destroy(t.Context(), false, ignore)
+		must(t, err)
+		if left := m.objects(); len(left) != 0 {
+			t.Errorf("still paid for: %v", left)
+		}
+	}
+}
+
+// A server that was there already is never passed over: nobody takes it back, and it might sign on.
+func TestDestroyUnreachedBrought(t *testing.T) {
+	s, p := up(t)
+	s.Provider, s.Unreached = gone{p, "validator"}, []string{"validator"}
+	if _, err := s.Destroy(t.Context(), false, ignore); err == nil || !strings.Contains(err.Error(), "not bought") {
+		t.Errorf("passed over: %v", err)
+	}
+	s.Unreached = nil
+	var away *NotReached
+	if _, err := s.Destroy(t.Context(), false, ignore); !errors.As(err, &away) || strings.Contains(away.Hint(), "--unreached") {
+		t.Errorf("not reached: %v", err)
+	}
+	if len(p.on) == 0 {
+		t.Error("hosts are gone")
+	}
+}

@@ -230,6 +230,9 @@ func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, er
 	if err := s.allKnown(); err != nil {
 		return "", err
 	}
+	if err := s.mayGoUnreached(); err != nil {
+		return "", err
+	}
 	if err := s.regain(ctx); err != nil {
 		return "", err
 	}
@@ -270,8 +273,8 @@ func (s *Session) destroyTarget(ctx context.Context, t Target, keys bool) error 
 		keep = filepath.Join(t.side.dir.Operator(), "removed", t.Host.Name)
 	}
 	there, err := s.exists(ctx, t.Host)
-	if err != nil {
-		return err
+	if err != nil && !(t.side == s.own && slices.Contains(s.Unreached, t.Host.Name)) {
+		return &NotReached{t.Host, err}
 	}
 	if err := s.beginDestroy(); err != nil {
 		return err
@@ -283,6 +286,43 @@ func (s *Session) destroyTarget(ctx context.Context, t Target, keys bool) error 
 	}
 	t.side.inventory.Drop(t.Host.Name)
 	return t.side.dir.SaveInventory(t.side.inventory)
+}
+
+// NotReached says that a host cannot be proven to be down before it is removed.
+type NotReached struct {
+	Host deployment.Host
+	Err  error
+}
+
+// Error implements error.
+func (e *NotReached) Error() string {
+	return fmt.Sprintf("%s cannot be reached: %v", e.Host.Name, e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *NotReached) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *NotReached) Hint() string {
+	if !e.Host.Bought() {
+		return "bring it back: nothing else proves that it does not run on"
+	}
+	return fmt.Sprintf("bring it back; or, if it is dead or deleted, run 'pressenter destroy --unreached %s': "+
+		"what it signs ends when %s takes its machine back, at the end, and its sign state is not kept", e.Host.Name, e.Host.Provider)
+}
+
+// mayGoUnreached refuses to pass over a host whose machine nobody takes back: it might run on.
+func (s *Session) mayGoUnreached() error {
+	for _, name := range s.Unreached {
+		h, known := s.own.inventory.Host(name)
+		if known && !h.Bought() {
+			return fmt.Errorf("%q is not bought from a cloud: no machine is taken back that would end what it runs, so it has to be reached", name)
+		}
+		if !known && !s.own.inventory.Destroying {
+			return fmt.Errorf("there is no host %q to be passed over", name)
+		}
+	}
+	return nil
 }
 
 // beginDestroy notes that hosts are missing from now on because they were destroyed, before the first one is.

@@ -51,7 +51,9 @@ func (s *Session) applyMachines(ctx context.Context, w *provision.Workspace, p *
 		return err
 	}
 	for _, c := range next.Changes {
-		expected := func(o provision.Change) bool { return o.Address == c.Address && (o.Loses() || o.Action == provision.Create) }
+		expected := func(o provision.Change) bool {
+			return o.Address == c.Address && (o.Loses() || o.Action == provision.Create)
+		}
 		if c.Loses() && !slices.ContainsFunc(slices.Concat(p.Changes, changed), expected) {
 			return fmt.Errorf("the machines changed while their protection was taken off: %s %s was not in the plan; run it again", c.Action, c.Address)
 		}

@@ -117,6 +117,7 @@ func newHoldCmd(g *global) *cobra.Command {
 func newDestroyCmd(g *global) *cobra.Command {
 	var name string
 	var keys bool
+	var unreached []string
 	c := &cobra.Command{
 		Use: "destroy", Short: "Stop everything and remove every host; keys are kept", Args: cobra.NoArgs,
 		Long: "Stop everything, the validator first, and remove every host of the deployment and of its practice network.\n" +
@@ -136,6 +137,7 @@ func newDestroyCmd(g *global) *cobra.Command {
 			}
 			pr := &progress{out: c.OutOrStdout(), style: styleFor(c.OutOrStdout()), begun: time.Now(), live: isTerminal(c.OutOrStdout())}
 			s.Progress = pr.show
+			s.Unreached = unreached
 			kept, err := s.Destroy(c.Context(), keys, reporter(c, "destroyed"))
 			if err != nil {
 				return err
@@ -148,6 +150,7 @@ func newDestroyCmd(g *global) *cobra.Command {
 	}
 	lookedFlag(c, g)
 	c.Flags().StringVar(&name, "name", "", "the deployment's name, instead of typing it")
+	c.Flags().StringArrayVar(&unreached, "unreached", nil, "a bought host that is dead or deleted: its machine is given back unseen, and its sign state is not kept")
 	c.Flags().BoolVar(&keys, "delete-keys", false, "destroy consensus keys, their backups and the keyring too")
 	return c
 }
