@@ -65,7 +65,8 @@ func newApplyCmd(g *global) *cobra.Command {
 	var yes, lost bool
 	c := &cobra.Command{
 		Use: "apply", Short: "Make the world as the config says", Args: cobra.NoArgs,
-		Long: "Show the plan, ask, and do it. Interrupted anywhere, apply goes on where it stopped; again = \"no changes\".",
+		Long: "Show the plan, ask, and do it. Interrupted anywhere, apply goes on where it stopped; again = \"no changes\".\n" +
+			"Without a terminal a plan that buys, gives back or destroys needs --yes.",
 		RunE: func(c *cobra.Command, _ []string) error {
 			s, err := g.session()
 			if err != nil {
@@ -101,13 +102,9 @@ func runApply(c *cobra.Command, s *apply.Session, yes bool) error {
 	if p.Empty() {
 		return nil
 	}
-	if !yes && isTerminal(c.InOrStdin()) {
-		ok, err := confirm(c, "Do this?", true)
-		if err != nil {
+	if !yes {
+		if err := consent(c, p); err != nil {
 			return err
-		}
-		if !ok {
-			return hint(usageError{errors.New("nothing was changed")}, "run 'pressenter apply' when you are ready")
 		}
 	}
 	return carryOut(c.Context(), out, s, p)

@@ -23,7 +23,8 @@ func newUpCmd(g *global) *cobra.Command {
 		Use: "up", Short: "Ask a few questions, then do everything until the validator signs", Args: cobra.NoArgs,
 		Long: "Ask a few questions (Enter is always the safe answer), write pressenter.yaml, show the plan, carry it out and\n" +
 			"wait for the validator's first signed block. All Enters make a practice network on this computer: a real chain,\n" +
-			"a real validator behind two sentries, nothing of value anywhere. Without a terminal every answer is the default.",
+			"a real validator behind two sentries, nothing of value anywhere. Without a terminal every answer is the default, but\n" +
+			"what a config of yours would buy, give back or destroy elsewhere needs --yes.",
 		RunE: func(c *cobra.Command, _ []string) error { return runUp(c, g, yes) },
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "take every default and do not ask")
@@ -54,7 +55,7 @@ func runUp(c *cobra.Command, g *global, yes bool) error {
 	if err != nil {
 		return err
 	}
-	if err := runApply(c, s, !ask); err != nil {
+	if err := runApply(c, s, yes || !ask && allHere(*d)); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\nnext: pressenter status --watch      the network, live\n      pressenter logs -f validator    what the validator's node says\n      pressenter doctor               proof that nobody can see the validator\n      pressenter stop                 stop everything; 'pressenter start' brings it back\n")
