@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"bytes"
 	"errors"
 	"maps"
 	"os"
@@ -200,5 +201,59 @@ func TestSearchIsCutOff(t *testing.T) {
 	r.finished(s, 2)
 	if r.has(lostFile) {
 		t.Error("it is searched for still")
+	}
+}
+
+// nothing is what is wanted in the end of the machines of s.
+func nothing(s tofu.Spec) tofu.Spec {
+	return tofu.Spec{Deployment: s.Deployment, ID: s.ID, SSHKeys: s.SSHKeys, Keep: []string{s.Hosts["v1"].Cloud}}
+}
+
+// A state that is not the last one is not believed: everything is found, also what no cloud lists, and once that is done the
+// state is believed again.
+func TestAnotherState(t *testing.T) {
+	for name, spoil := range map[string]func(r *rig, old []byte){
+		"older": func(r *rig, old []byte) { r.putState(old) },
+		"empty": func(r *rig, _ []byte) { r.putState(nil) },
+		"another": func(r *rig, old []byte) {
+			r.putState(bytes.Replace(old, []byte(`"lineage":"`), []byte(`"lineage":"f`), 1))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, "tofu", "")
+			s := fleet("openstack", 0)
+			r.apply(s)
+			old, err := os.ReadFile(r.path(stateFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s = fleet("openstack", 1)
+			r.apply(s)
+			spoil(r, old)
+			r.again()
+			if _, err := r.Plan(t.Context(), nothing(s)); !errors.Is(err, ErrUnrecovered) {
+				t.Errorf("it is believed: %v", err)
+			}
+			rec, err := r.Recover(t.Context(), s, false)
+			if err != nil || !rec.Lost || len(rec.Unknown) > 0 {
+				t.Errorf("lost: %v, unknown: %q, %v", rec.Lost, rec.Unknown, err)
+			}
+			r.allKnown()
+			r.again()
+			if rec, err := r.Recover(t.Context(), s, false); err != nil || rec.Lost {
+				t.Errorf("the second time: %v, %v", rec.Lost, err)
+			}
+			r.apply(nothing(s))
+			if left := r.objects(); len(left) > 0 {
+				t.Errorf("the cloud still has %v", left)
+			}
+		})
+	}
+}
+
+func (r *rig) putState(b []byte) {
+	r.t.Helper()
+	if err := os.WriteFile(r.path(stateFile), b, 0o600); err != nil {
+		r.t.Fatal(err)
 	}
 }

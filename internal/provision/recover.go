@@ -71,9 +71,6 @@ func (w *Workspace) Recover(ctx context.Context, spec tofu.Spec, lost bool) (Rec
 	}
 	w.recovered = true
 	if len(out.Unknown) == 0 && len(out.Missing) == 0 || w.Looked {
-		if err := w.found(); err != nil || len(open) == 0 {
-			return out, err
-		}
 		return out, w.settle()
 	}
 	return out, nil

@@ -22,6 +22,8 @@ type run struct {
 	Process process.Identity `json:"process"` // zero: nothing was started
 	// Settled: whatever it made is in the state.
 	Settled bool `json:"settled"`
+	// State is the one that was there when the runs were settled, of which this is the last; nil for others.
+	State *version `json:"state,omitempty"`
 
 	dir string
 }
@@ -139,11 +141,16 @@ func (w *Workspace) settle() error {
 	if err != nil {
 		return err
 	}
-	for _, r := range all {
-		if r.Settled {
+	is := w.version()
+	for i, r := range all {
+		last := i == len(all)-1 && is != nil && (r.State == nil || *r.State != *is)
+		if r.Settled && !last {
 			continue
 		}
 		r.Settled = true
+		if last {
+			r.State = is
+		}
 		if err := r.save(); err != nil {
 			return err
 		}

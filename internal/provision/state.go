@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/pressenter/pressenter/internal/atomicfile"
@@ -105,6 +106,9 @@ func (w *Workspace) mend(open []*run) error {
 	if json.Valid(b) || missing && len(open) == 0 {
 		return nil
 	}
+	if len(open) == 0 && w.empty() { // all of it is found again
+		return os.Remove(w.path(stateFile))
+	}
 	if len(open) == 0 {
 		return fmt.Errorf("the state %q is not whole, and no run was cut off", w.path(stateFile))
 	}
@@ -122,13 +126,49 @@ func (w *Workspace) mend(open []*run) error {
 	return atomicfile.Write(w.path(stateFile), before, 0o600)
 }
 
-// gone says that there should be a state and is none.
+// version is which state a file has, as it stands there in plain text even if the rest is encrypted.
+type version struct {
+	Lineage string `json:"lineage"`
+	Serial  int64  `json:"serial"`
+}
+
+// newest is the version of the state that is known to know everything; nil if no run noted one.
+func newest(all []*run) *version {
+	for _, r := range slices.Backward(all) {
+		if r.State != nil {
+			return r.State
+		}
+	}
+	return nil
+}
+
+// version is that of the state; nil if there is none, or not a whole one.
+func (w *Workspace) version() *version {
+	b, err := os.ReadFile(w.path(stateFile))
+	var v version
+	if err != nil || json.Unmarshal(b, &v) != nil {
+		return nil
+	}
+	return &v
+}
+
+// gone says that the state is not the one that there should be: there is none, nothing is in the file, or it is an older one or
+// another's, brought back from a copy.
 func (w *Workspace) gone(all []*run) bool {
-	if len(all) == 0 || w.has(stateFile) {
+	if len(all) == 0 || all[len(all)-1].Spec.Backend != nil {
 		return false
 	}
-	last := all[len(all)-1]
-	return last.Settled && last.Spec.Backend == nil
+	if w.empty() {
+		return all[len(all)-1].Settled
+	}
+	noted, is := newest(all), w.version()
+	return noted != nil && is != nil && (is.Lineage != noted.Lineage || is.Serial < noted.Serial)
+}
+
+// empty says that there is no state, or nothing in its file.
+func (w *Workspace) empty() bool {
+	b, err := os.ReadFile(w.path(stateFile))
+	return errors.Is(err, fs.ErrNotExist) || err == nil && len(bytes.TrimSpace(b)) == 0
 }
 
 // pushErrored takes in the state that the tool could not write where it belongs and left beside. OpenTofu leaves it encrypted
