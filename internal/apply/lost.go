@@ -115,7 +115,7 @@ func (s *Session) regain(ctx context.Context) error {
 	if err != nil || s.Cloud.Looked {
 		return err
 	}
-	if !left.Lost {
+	if !left.Lost && len(left.Unknown) == 0 {
 		return s.allThere(ctx, w, bought)
 	}
 	missing := slices.DeleteFunc(left.Missing, func(name string) bool { h, _ := i.Host(name); return h.Address == "" })

@@ -41,7 +41,7 @@ func SSHKey(d deployment.Dir) string { return filepath.Join(d.Operator(), "ssh_k
 
 // observeMachines asks the clouds, by way of the tool, what would have to change.
 func (s *Session) observeMachines(ctx context.Context) error {
-	s.have.Machines, s.have.Bought, s.have.Checks = nil, nil, nil
+	s.have.Machines, s.have.Bought, s.have.Checks, s.have.Doubts = nil, nil, nil, nil
 	if err := s.recallClouds(ctx); err != nil || len(s.clouds()) == 0 {
 		return err
 	}
@@ -175,7 +175,8 @@ func (s *Session) recoveredSpec(ctx context.Context, w *provision.Workspace, i d
 	}
 	spec.Keep = w.Clouds
 	w.Former = plan.Machines(s.own.inventory, nil).Hosts
-	_, err = s.recoverMachines(ctx, w, spec)
+	left, err := s.recoverMachines(ctx, w, spec)
+	s.have.Doubts = left.Unknown
 	return spec, err
 }
 

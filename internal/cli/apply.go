@@ -27,7 +27,10 @@ func newPlanCmd(g *global) *cobra.Command {
 				return err
 			}
 			defer s.Close()
+			pr := newProgress(c.ErrOrStderr())
+			s.Progress = pr.show
 			p, err := s.Plan(c.Context())
+			pr.clear()
 			if err != nil {
 				return err
 			}
@@ -93,11 +96,14 @@ func runApply(c *cobra.Command, s *apply.Session, yes bool) error {
 	if err := s.LockHosts(c.Context()); err != nil {
 		return err
 	}
+	out := c.OutOrStdout()
+	pr := newProgress(out)
+	s.Progress = pr.show
 	p, err := s.Plan(c.Context())
+	pr.clear()
 	if err != nil {
 		return err
 	}
-	out := c.OutOrStdout()
 	printPlan(out, p)
 	if p.Empty() {
 		return nil
@@ -113,7 +119,7 @@ func runApply(c *cobra.Command, s *apply.Session, yes bool) error {
 // carryOut does the plan and shows each step as it goes.
 func carryOut(ctx context.Context, out io.Writer, s *apply.Session, p plan.Plan) error {
 	begun := time.Now()
-	pr := &progress{out: out, style: styleFor(out), begun: begun, live: isTerminal(out)}
+	pr := newProgress(out)
 	s.Progress = pr.show
 	if err := s.Do(ctx, p); err != nil {
 		pr.clear()
@@ -131,6 +137,10 @@ type progress struct {
 	begun time.Time
 	live  bool
 	last  string
+}
+
+func newProgress(out io.Writer) *progress {
+	return &progress{out: out, style: styleFor(out), begun: time.Now(), live: isTerminal(out)}
 }
 
 func (p *progress) show(e apply.Event) {

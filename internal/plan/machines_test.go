@@ -133,3 +133,16 @@ func TestLeavingMachinesGoLast(t *testing.T) {
 		t.Errorf("buys %v, returns %v", buys, returns)
 	}
 }
+
+// What may be paid for and no cloud tells is shown with every plan, also of one that changes nothing.
+func TestDoubtsAreShown(t *testing.T) {
+	w, o := inCloud(t, true)
+	o.Doubts = []string{"the volume of s1: it would be called hub-012345-s1"}
+	p, err := Make(w, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(strings.Join(p.Notes, "\n"), "look in the cloud's console: the volume of s1") {
+		t.Errorf("notes: %q", p.Notes)
+	}
+}

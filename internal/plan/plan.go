@@ -29,6 +29,8 @@ type Observed struct {
 	Machines []provision.Change `json:"machines,omitempty"`
 	// Checks are what the clouds say of the machines that would be bought.
 	Checks []provision.Check `json:"checks,omitempty"`
+	// Doubts are words about what may be paid for and no cloud can be asked for.
+	Doubts []string `json:"doubts,omitempty"`
 	// Bought are the hosts whose machines are paid for now.
 	Bought []deployment.Host `json:"bought,omitempty"`
 	// OperatorAt is from where machines see us come, if the firewalls change and it can be known.

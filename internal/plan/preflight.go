@@ -81,8 +81,11 @@ func sizes(c tofu.Cloud) []string {
 	return slices.Compact(out)
 }
 
-// preflight notes what no cloud could be asked before machines are bought there.
+// preflight notes what no cloud could be asked: what may be there already, and of machines that would be bought.
 func (b *builder) preflight() {
+	for _, words := range b.have.Doubts {
+		b.note("it may be paid for, look in the cloud's console: %s; after that, --looked says that you did", words)
+	}
 	by := map[string][]string{}
 	for _, c := range b.have.Checks {
 		if c.Unchecked {

@@ -140,6 +140,17 @@ func explain(text string) string {
 	return fmt.Sprintf("the state is locked by %s since %s, for %s", m[2], strings.TrimSpace(m[3]), what)
 }
 
+// refuses says whether a cloud surely made nothing of what it was asked for. After other errors it may have.
+func refuses(text string) bool {
+	low := strings.ToLower(text)
+	for _, sign := range []string{"quota", "limit exceeded", "limit_exceeded", "resource_unavailable", "unauthori", "invalid token", "forbidden"} {
+		if strings.Contains(low, sign) {
+			return true
+		}
+	}
+	return false
+}
+
 // refusesCredentials says whether a cloud did not take who asks.
 func refusesCredentials(text string) bool {
 	low := strings.ToLower(text)

@@ -119,16 +119,37 @@ func (c *comparison) hold(address, words string) {
 
 // names are words about what nobody can tell.
 func (c *comparison) names() []string {
-	out := slices.Clone(c.odd)
-	for _, address := range slices.Sorted(maps.Keys(c.begun)) {
+	out := slices.AppendSeq(slices.Clone(c.odd), maps.Values(c.unseen()))
+	slices.Sort(out)
+	return out
+}
+
+// unseen are words about what was begun and cannot be asked for, by address.
+func (c *comparison) unseen() map[string]string {
+	out := map[string]string{}
+	for address := range c.begun {
 		if _, there := c.known[address]; there && !slices.Contains(c.stale, address) {
 			continue // it was noted, with the error that it ended with
 		}
-		out = append(out, fmt.Sprintf("%s: its making was begun and not seen to end, and the cloud cannot be asked for it; it would be called %s",
-			address, c.ledger.nameOf(address)))
+		out[address] = fmt.Sprintf("%s: its making was begun and not seen to end, and the cloud cannot be asked for it; it would be called %s",
+			address, c.ledger.nameOf(address))
 	}
-	slices.Sort(out)
 	return out
+}
+
+// holdUnseen keeps plans from buying again what may be there.
+func (c *comparison) holdUnseen() {
+	for address, words := range c.unseen() {
+		if costs(typeOf(address)) && unlisted(address) {
+			c.held[address] = words
+		}
+	}
+}
+
+// unlisted says that a cloud does not list what is at an address by its label.
+func unlisted(address string) bool {
+	cloud, _ := tofu.Lookup(cloudOf(address))
+	return slices.Contains(cloud.Journalled, typeOf(address))
 }
 
 // nameOf is what to look for in the cloud's console.

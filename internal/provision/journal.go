@@ -80,6 +80,8 @@ func (l *ledger) replay(events []Event) {
 				delete(l.made, e.Address)
 			}
 			delete(l.begun, e.Address)
+		case e.Severity == "error" && refuses(e.Message): // the cloud's last word about it
+			delete(l.begun, e.Address)
 		}
 	}
 }

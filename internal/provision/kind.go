@@ -56,3 +56,9 @@ func kindOf(resource string) Kind {
 	}
 	return Other
 }
+
+// costs says whether a resource is paid for by itself.
+func costs(resource string) bool {
+	kind := kindOf(resource)
+	return kind == Server || kind == Volume || kind == Address
+}

@@ -13,7 +13,6 @@ import (
 	"strings"
 
 	"github.com/pressenter/pressenter/internal/atomicfile"
-	"github.com/pressenter/pressenter/tofu"
 )
 
 // lostFile is there while a state that was lost is not yet found again.
@@ -73,17 +72,15 @@ func (w *Workspace) searched(ctx context.Context, l *ledger, out *Recovery) erro
 		if _, former := w.Former[host]; !former || c.Action != Create || w.held[c.Address] != "" {
 			continue
 		}
-		cloud, _ := tofu.Lookup(c.Cloud)
-		unlisted := slices.Contains(cloud.Journalled, c.Type)
-		if c.Kind == Server && !unlisted {
+		if c.Kind == Server && !unlisted(c.Address) {
 			out.Missing = append(out.Missing, host)
 		}
-		if !unlisted || len(all) > 0 {
+		if !unlisted(c.Address) || len(all) > 0 {
 			continue
 		}
 		words := fmt.Sprintf("%s: %s cannot be asked for it, and the journal is gone; it would be called %s", c.Address, c.Cloud, l.nameOf(c.Address))
 		out.Unknown = append(out.Unknown, words)
-		if c.Kind == Server || c.Kind == Volume || c.Kind == Address { // the others cost nothing
+		if costs(c.Type) {
 			w.held[c.Address] = words
 		}
 	}

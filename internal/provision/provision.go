@@ -45,6 +45,7 @@ type Workspace struct {
 	recovered bool              // earlier runs were looked at by this process
 	warned    bool              // that the state is not encrypted
 	held      map[string]string // words about addresses at which nothing may be made
+	unknown   bool              // something may be there, and nobody looked: earlier runs are not done with
 }
 
 // Machine is what a host became in its cloud.

@@ -70,6 +70,7 @@ func (w *Workspace) Recover(ctx context.Context, spec tofu.Spec, lost bool) (Rec
 		return out, err
 	}
 	w.recovered = true
+	w.unknown = len(out.Unknown) > 0 && !w.Looked
 	if len(out.Unknown) == 0 && len(out.Missing) == 0 || w.Looked {
 		return out, w.settle()
 	}
@@ -106,6 +107,7 @@ func (w *Workspace) recover(ctx context.Context, l *ledger, open []*run, lost bo
 	if out.Taken, err = w.adopt(ctx, l, c, known); err != nil {
 		return out, err
 	}
+	c.holdUnseen()
 	w.held = c.held
 	if lost {
 		err = w.searched(ctx, l, &out)

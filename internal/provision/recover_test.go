@@ -253,6 +253,50 @@ func TestLyingCloud(t *testing.T) {
 	})
 }
 
+// What may be there and cannot be asked for is not bought again before a person has looked, and not forgotten until then,
+// whatever else is done. What a cloud refused to make holds nothing up.
+func TestUnknownIsKept(t *testing.T) {
+	const volume = "openstack_blockstorage_volume_v3"
+	r := newRig(t, "tofu", "")
+	s := fleet("openstack", 1)
+	r.faults(fault{Op: "create", Type: volume, Fault: "quota"})
+	if err := r.Apply(t.Context(), r.plan(s)); err == nil {
+		t.Fatal("there was room")
+	}
+	r.faults(fault{Op: "create", Type: volume, Fault: "lost"})
+	if err := r.Apply(t.Context(), r.plan(s)); err == nil {
+		t.Fatal("nobody noticed")
+	}
+	r.faults()
+	unknown := func() {
+		t.Helper()
+		r.again()
+		if rec, err := r.Recover(t.Context(), s, false); err != nil || len(rec.Unknown) != 1 || !strings.Contains(rec.Unknown[0], volume) {
+			t.Errorf("unknown: %q, %v", rec.Unknown, err)
+		}
+	}
+	unknown()
+	var doubt *Doubt
+	if _, err := r.Plan(t.Context(), s); !errors.As(err, &doubt) {
+		t.Errorf("it is bought again: %v", err)
+	}
+	p, err := r.Plan(t.Context(), nothing(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Apply(t.Context(), p); err != nil {
+		t.Fatal(err)
+	}
+	unknown()
+	r.again()
+	r.Looked = true
+	r.apply(s)
+	r.again()
+	if rec, err := r.Recover(t.Context(), s, false); err != nil || !rec.Empty() {
+		t.Errorf("after somebody looked: %q, %v", rec.Unknown, err)
+	}
+}
+
 // The state is deleted, by accident. What can be asked for is found by its label, the rest in the journals.
 func TestStateLost(t *testing.T) {
 	for _, cloud := range []string{"hetzner", "digitalocean", "vultr", "openstack", "exoscale"} {

@@ -135,8 +135,13 @@ func (w *Workspace) apply(ctx context.Context, p *Plan) error {
 	return w.follow(ctx, r, exit)
 }
 
-// settle notes that the state knows everything that was ever made.
+// settle notes that the state knows everything that was ever made. While something is unknown it does not, however well a
+// later run ended.
 func (w *Workspace) settle() error {
+	if w.unknown {
+		w.recovered = true
+		return nil
+	}
 	all, err := w.runs()
 	if err != nil {
 		return err
