@@ -71,8 +71,8 @@ func (l *ledger) spread(key string) bool {
 	return false
 }
 
-// importAll takes all in at once, if nothing else comes of that than what their own run wanted of them; otherwise one
-// after the other, which only writes the state.
+// importAll takes all in at once, if nothing else comes of that; otherwise one after the other, which only writes the state:
+// what is to change is for a plan to show.
 func (w *Workspace) importAll(ctx context.Context, spec tofu.Spec, imports []tofu.Import) ([]tofu.Import, error) {
 	for range imports { // each turn drops at least one
 		if len(imports) == 0 {
@@ -83,12 +83,11 @@ func (w *Workspace) importAll(ctx context.Context, spec tofu.Spec, imports []tof
 			imports = w.without(imports, lost)
 			continue
 		}
-		if err == nil && !slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Action != Import && c.Action != Update }) {
+		if err == nil && !slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Action != Import }) {
 			_, err = w.ask(ctx, "apply", "-input=false", "-no-color", "-lock-timeout="+lockTimeout, p.file)
 			if err == nil || ctx.Err() != nil {
 				return imports, err
 			}
-			// An update that its cloud refuses is for the next plan to show. What was taken in before it stays.
 		}
 		break
 	}

@@ -2,9 +2,11 @@ package provision
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"maps"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -255,5 +257,55 @@ func (r *rig) putState(b []byte) {
 	r.t.Helper()
 	if err := os.WriteFile(r.path(stateFile), b, 0o600); err != nil {
 		r.t.Fatal(err)
+	}
+}
+
+// A search for a lost state changes nothing in the cloud: firewalls that were wider once stay as they are, and what somebody
+// made larger by hand is for the plan to show.
+func TestSearchChangesNothing(t *testing.T) {
+	r := newRig(t, "tofu", "")
+	s := fleet("hetzner", 1)
+	now := s.AdminCIDRs
+	s.AdminCIDRs = append(slices.Clone(now), "203.0.113.0/24")
+	r.apply(s)
+	s.AdminCIDRs = now
+	r.apply(s)
+	cloud := filepath.Join(r.cloud, "cloud.json")
+	objects := func() map[string]any {
+		b, err := os.ReadFile(cloud)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var w struct{ Objects map[string]any }
+		if err := json.Unmarshal(b, &w); err != nil {
+			t.Fatal(err)
+		}
+		return w.Objects
+	}
+	b, err := os.ReadFile(cloud)
+	if err == nil {
+		err = os.WriteFile(cloud, bytes.ReplaceAll(b, []byte(`"cx33"`), []byte(`"cx43"`)), 0o600)
+	}
+	if err == nil {
+		err = os.Remove(r.path(stateFile))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := objects()
+	r.again()
+	if rec, err := r.Recover(t.Context(), s, false); err != nil || len(rec.Unknown) > 0 {
+		t.Fatal(rec.Unknown, err)
+	}
+	r.allKnown()
+	if diff := cmp.Diff(before, objects()); diff != "" {
+		t.Errorf("it changed (-before +after):\n%s", diff)
+	}
+	p, err := r.Plan(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains(lines(p), `update module.hetzner.hcloud_server.host["s1"]`) {
+		t.Errorf("the plan does not show it: %v", lines(p))
 	}
 }

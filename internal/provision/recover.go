@@ -24,7 +24,7 @@ type Recovery struct {
 func (r Recovery) Empty() bool { return len(r.Taken) == 0 && len(r.Unknown) == 0 }
 
 // Recover finds what earlier runs made and the state does not know, and takes it into the state; nothing changes in any
-// cloud that the earlier run was not already told to do. A run that still goes on is waited for. Spec is what is wanted now: of
+// cloud. A run that still goes on is waited for. Spec is what is wanted now: of
 // it only the name, id and keys are used, and hosts that no run knows.
 //
 // With lost it asks the clouds in any case, which it also does if the state is gone: then all that carries the
