@@ -92,7 +92,7 @@ func (s *Session) regain(ctx context.Context) error {
 	i := &s.own.inventory
 	s.former = plan.Machines(*i, nil).Hosts
 	if i.MachinesID == "" && len(s.clouds()) == 0 {
-		return nil
+		return s.nothingKnown()
 	}
 	bought := slices.DeleteFunc(slices.Clone(i.Hosts), func(h deployment.Host) bool { return !h.Bought() })
 	w := &provision.Workspace{Dir: s.machines()}
@@ -123,6 +123,34 @@ func (s *Session) regain(ctx context.Context) error {
 		return &NotFound{missing, left.Unknown}
 	}
 	return nil
+}
+
+// NothingKnown says that a destroy has nothing to destroy, and that its config buys machines all the same.
+type NothingKnown struct {
+	Folder string
+	Clouds []string
+}
+
+// Error implements error.
+func (e *NothingKnown) Error() string {
+	return fmt.Sprintf("nothing is known in %q of hosts or machines, and the config buys them at %s: none was destroyed", e.Folder, strings.Join(e.Clouds, " and "))
+}
+
+// Hint says what to do.
+func (e *NothingKnown) Hint() string {
+	return "if this is the wrong folder, run it in the right one; if its folder operator/ is gone, bring that back from a copy; if nothing was ever made here, delete the folder"
+}
+
+// nothingKnown refuses to call a deployment destroyed of which nothing is known but a config that buys machines.
+func (s *Session) nothingKnown() error {
+	clouds := s.configured()
+	if len(clouds) == 0 || len(s.own.inventory.Hosts) > 0 || s.own.rosters.State().Head != nil {
+		return nil
+	}
+	if (&provision.Workspace{Dir: s.machines()}).ID() != "" { // their journals know them
+		return nil
+	}
+	return &NothingKnown{string(s.Dir), clouds}
 }
 
 // allThere says whether the clouds would give back every machine that was bought. In another account there is none of them:

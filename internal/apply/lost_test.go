@@ -131,3 +131,18 @@ func TestDestroyInAnotherAccount(t *testing.T) {
 		t.Errorf("left: %v", left)
 	}
 }
+
+// Where nothing is known, as in a wrong folder, machines that the config buys are not said to be destroyed.
+func TestDestroyNothingKnown(t *testing.T) {
+	s, _ := newServers(t)
+	s.Config.Provider = "hetzner"
+	must(t, s.Open())
+	t.Cleanup(s.Close)
+	var nothing *NothingKnown
+	if _, err := s.Destroy(t.Context(), false, func(Target, error) {}); !errors.As(err, &nothing) {
+		t.Errorf("destroyed: %v", err)
+	}
+	if _, err := os.Stat(s.Dir.Operator()); err != nil {
+		t.Errorf("it was moved away: %v", err)
+	}
+}
