@@ -100,6 +100,9 @@ func (s *Session) regain(ctx context.Context) error {
 		i.Clouds = s.configured()
 	}
 	i.Clouds = cloudsOf(i.Clouds, bought)
+	if err := s.recallEarlier(w); err != nil {
+		return err
+	}
 	if len(i.Clouds) == 0 {
 		return nil
 	}
@@ -122,6 +125,43 @@ func (s *Session) regain(ctx context.Context) error {
 	if len(missing) > 0 || len(left.Unknown) > 0 {
 		return &NotFound{missing, left.Unknown}
 	}
+	return nil
+}
+
+// NotAsked says which clouds cannot be asked whether something is left there of earlier times.
+type NotAsked struct{ Clouds []string }
+
+// Error implements error.
+func (e *NotAsked) Error() string {
+	return fmt.Sprintf("machines were bought at %s earlier, and without credentials nobody can be asked whether something is left there", strings.Join(e.Clouds, " and "))
+}
+
+// Hint says what to do.
+func (e *NotAsked) Hint() string {
+	return "set the cloud's variables in the environment, which docs/clouds.md names; or look in its console, and run 'pressenter destroy --looked'"
+}
+
+// recallEarlier has a destroy ask the clouds, too, in which nothing is known to be any more.
+func (s *Session) recallEarlier(w *provision.Workspace) error {
+	i := &s.own.inventory
+	earlier, err := w.CloudsInJournals()
+	if err != nil {
+		return err
+	}
+	var mute []string
+	for _, cloud := range earlier {
+		switch {
+		case slices.Contains(i.Clouds, cloud):
+		case credentials([]string{cloud}) != nil:
+			mute = append(mute, cloud)
+		default:
+			i.Clouds = append(i.Clouds, cloud)
+		}
+	}
+	if len(mute) > 0 && !s.Cloud.Looked {
+		return &NotAsked{mute}
+	}
+	slices.Sort(i.Clouds)
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"path/filepath"
@@ -144,5 +145,49 @@ func TestDestroyNothingKnown(t *testing.T) {
 	}
 	if _, err := os.Stat(s.Dir.Operator()); err != nil {
 		t.Errorf("it was moved away: %v", err)
+	}
+}
+
+// A cloud that was left is asked again in the end: what it did not give back is not paid for ever.
+func TestDestroyAsksCloudsThatWereLeft(t *testing.T) {
+	m := newMarket(t)
+	m.Config.Sentries[1].Provider = "vultr"
+	applies(t, m.Session)
+	path := filepath.Join(m.cloud, "cloud.json")
+	const server = "vultr_instance"
+	world := func() (all map[string]any, servers map[string]any) {
+		b, err := os.ReadFile(path)
+		must(t, err)
+		must(t, json.Unmarshal(b, &all))
+		servers, _ = all["objects"].(map[string]any)[server].(map[string]any)
+		return all, servers
+	}
+	_, kept := world()
+	if len(kept) != 1 {
+		t.Fatalf("at vultr: %v", m.objects())
+	}
+	m.Config.Sentries = m.Config.Sentries[:1]
+	applies(t, m.Session)
+	all, there := world()
+	if len(there) > 0 || len(m.own.inventory.Clouds) != 1 {
+		t.Fatalf("%v are left, and the inventory has %v", there, m.own.inventory.Clouds)
+	}
+	all["objects"].(map[string]any)[server] = kept
+	b, err := json.Marshal(all)
+	must(t, err)
+	must(t, os.WriteFile(path, b, 0o600))
+
+	t.Setenv("VULTR_API_KEY", "")
+	m.again()
+	var notAsked *NotAsked
+	if _, err := m.Session.Destroy(t.Context(), false, func(Target, error) {}); !errors.As(err, &notAsked) || len(m.own.inventory.Hosts) != 2 {
+		t.Errorf("without credentials: %v, and %d hosts", err, len(m.own.inventory.Hosts))
+	}
+	t.Setenv("VULTR_API_KEY", "vultr-secret")
+	m.again()
+	_, err = m.Session.Destroy(t.Context(), false, func(Target, error) {})
+	must(t, err)
+	if left := m.objects(); len(left[server]) > 0 {
+		t.Errorf("left: %v", left)
 	}
 }

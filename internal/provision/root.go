@@ -152,6 +152,22 @@ func (w *Workspace) CloudsInState(ctx context.Context) ([]string, error) {
 	return clouds, nil
 }
 
+// CloudsInJournals names the clouds in which any run may have made something.
+func (w *Workspace) CloudsInJournals() ([]string, error) {
+	all, err := w.runs()
+	if err != nil {
+		return nil, err
+	}
+	var clouds []string
+	for _, r := range all {
+		clouds = union(clouds, r.Spec.Keep)
+		for _, h := range r.Spec.Hosts {
+			clouds = union(clouds, []string{h.Cloud})
+		}
+	}
+	return clouds, nil
+}
+
 // keep names in the spec the clouds in which nothing is wanted any more and something may be left: without their modules
 // and providers, nothing of theirs could be destroyed. Only what the last configuration had can be in the state.
 func (w *Workspace) keep(ctx context.Context, spec tofu.Spec) (tofu.Spec, error) {
