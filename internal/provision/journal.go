@@ -17,6 +17,7 @@ type ledger struct {
 	made   map[string]string // ids by address
 	begun  map[string]bool   // addresses of what was begun to be made and not seen to end well
 	gone   map[string]bool   // address and id of what was seen to be destroyed
+	mute   bool              // the journal of a run that was begun says nothing: it was lost with the power
 }
 
 func newLedger(spec tofu.Spec) *ledger {
@@ -51,6 +52,7 @@ func (l *ledger) add(r *run) error {
 		return fmt.Errorf("read the journal of an earlier run: %w", err)
 	}
 	l.replay(events)
+	l.mute = l.mute || len(events) == 0 && !r.Process.IsZero()
 	return nil
 }
 

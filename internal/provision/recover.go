@@ -96,7 +96,7 @@ func (w *Workspace) recover(ctx context.Context, l *ledger, open []*run, lost bo
 		return Recovery{}, err
 	}
 	c := compare(l, known)
-	if lost || len(c.missing) > 0 || len(c.begun) > 0 {
+	if lost || l.mute || len(c.missing) > 0 || len(c.begun) > 0 {
 		found, err := w.Sweep(ctx, l.spec.ID)
 		if err != nil {
 			return Recovery{}, err

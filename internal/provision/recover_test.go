@@ -413,6 +413,27 @@ func TestErroredState(t *testing.T) {
 	}
 }
 
+// Journal and state of a run were lost with the power: what it made is found by its label.
+func TestJournalLost(t *testing.T) {
+	r := newRig(t, "tofu", "")
+	s := fleet("hetzner", 0)
+	r.apply(s)
+	all, err := r.runs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all[0].Settled, all[0].State = false, nil
+	if err := all[0].save(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Truncate(filepath.Join(all[0].dir, streamFile), 0), os.Remove(r.path(stateFile))); err != nil {
+		t.Fatal(err)
+	}
+	if rec := r.finished(s, 1); len(rec.Taken) == 0 {
+		t.Error("nothing was found")
+	}
+}
+
 // job starts a process of its own that applies s, to be killed, and returns what it tells.
 func (r *rig) job(s tofu.Spec) (*exec.Cmd, io.Reader) {
 	r.t.Helper()
