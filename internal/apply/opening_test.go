@@ -138,6 +138,10 @@ func TestShutAllSSH(t *testing.T) {
 	}
 	first := deployment.Opening{CIDR: "203.0.113.7/32", Until: time.Now().Add(time.Hour)}
 	must(t, m.OpenSSH(t.Context(), first))
+	m.again()
+	if p, err := m.Plan(t.Context()); err != nil || !p.Empty() {
+		t.Errorf("while it is open: %v, %v", p.Steps(), err)
+	}
 	interrupted, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := m.OpenSSH(interrupted, deployment.Opening{CIDR: "203.0.113.8/32", Until: first.Until}); err == nil {
