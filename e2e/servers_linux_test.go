@@ -85,11 +85,12 @@ func (s *servers) witnessed(t *testing.T) (int64, error) {
 	return st.Validator.Witnessed, nil
 }
 
-// goesOn waits for a signature newer than any that there is now.
+// goesOn waits for a signature that is made from now on. The one after the newest may have been made already, and not be in
+// a block yet.
 func (s *servers) goesOn(t *testing.T) {
 	t.Helper()
 	var first int64
-	eventually(t, "two signatures of the validator, one newer than the other", func() error {
+	eventually(t, "a signature of the validator that is made from now on", func() error {
 		at, err := s.witnessed(t)
 		switch {
 		case err != nil:
@@ -97,8 +98,8 @@ func (s *servers) goesOn(t *testing.T) {
 		case first == 0:
 			first = at
 			fallthrough
-		case at <= first:
-			return fmt.Errorf("the newest is of height %d", at)
+		case at <= first+1:
+			return fmt.Errorf("the newest is of height %d, after %d", at, first)
 		}
 		return nil
 	})
