@@ -4,7 +4,7 @@ CHAIN  := $(CACHE)/daemon/$(shell find chain -name '*.go' ! -name '*_test.go' -o
 GO     := CGO_ENABLED=0 go
 GOTEST := go test -shuffle=on
 
-.PHONY: up test e2e bench bench-up bench-mesh soak lint lab build chain croc clean
+.PHONY: up test e2e bench bench-up bench-apply bench-mesh soak lint lab build chain croc clean
 
 up: build ## a real validator behind sentries on this computer, in ./practice
 	@mkdir -p practice && cd practice && ../bin/pressenter up
@@ -35,9 +35,8 @@ e2e: build ## whole networks with the real programs
 bench bench-up: build ## figures beside a rival, on a quiet machine
 	$(GO) run ./bench -bin bin
 
-bench-mesh: ## the mesh beside its rivals, as root on a quiet Linux machine
-	$(GO) build -trimpath -o bin/pressenter ./cmd/pressenter
-	$(GO) run ./bench/mesh -bin bin
+bench-apply bench-mesh: build ## bare servers to a first signature; the mesh beside its rivals: as root on Linux
+	$(GO) run ./bench/$(@:bench-%=%) -bin bin
 
 soak: build ## what is too long for CI
 	$(GOTEST) -count=1 -timeout 4h ./e2e -e2e -soak -daemon $(CURDIR)/bin/practiced

@@ -36,7 +36,7 @@ var layers = [][]string{
 	{"internal/local", "internal/plan", "internal/remote"},
 	{"internal/apply", "internal/doctor", "internal/status"},
 	{"internal/cli"},
-	{"cmd/pressenter", "bench", "bench/mesh", "e2e", "e2e/vmguest", "lab"},
+	{"cmd/pressenter", "bench", "bench/apply", "bench/mesh", "e2e", "e2e/vmguest", "lab"},
 }
 
 // walls are packages that must not be reached, even through others.
