@@ -409,11 +409,13 @@ func (s *Session) awaitSigning(ctx context.Context, side *sideState, h deploymen
 	defer cancel()
 	t := time.NewTicker(100 * time.Millisecond)
 	defer t.Stop()
-	for before := int64(0); ; {
-		if before == 0 { // nobody told it yet
+	before, told := int64(0), s.have.Genesis == "" // a chain that begins with this plan has no older block
+	for {
+		if !told {
 			before = s.newestCommit(ctx).Height
+			told = before > 0
 		}
-		if commit, found := s.witness(ctx, address); found && before > 0 && commit.Height > before {
+		if commit, found := s.witness(ctx, address); found && told && commit.Height > before {
 			s.progress(Event{Word: fmt.Sprintf("block %d is signed by %s, as its peers see it", commit.Height, h.Name)})
 			return nil
 		}

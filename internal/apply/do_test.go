@@ -84,9 +84,17 @@ func TestDoInterrupted(t *testing.T) {
 }
 
 // Whoever cannot see how far the chain is when the wait begins waits for one block more than the first that it sees: that
-// one may be from before.
+// one may be from before, unless the chain begins with this plan.
 func TestAwaitSigningBlind(t *testing.T) {
+	for genesis, want := range map[string]string{"of an older plan": "block 10 ", "": "block 9 "} {
+		awaitsBlind(t, genesis, want)
+	}
+}
+
+func awaitsBlind(t *testing.T, genesis, want string) {
+	t.Helper()
 	o := newOperator(t)
+	o.have.Genesis = genesis
 	o.start(t, "s1", "validator")
 	ours, world := o.agents["validator"], o.agents["s1"]
 	ours.status.Enrolled = &api.Enrolled{Consensus: make([]byte, 32)}
@@ -109,7 +117,7 @@ func TestAwaitSigningBlind(t *testing.T) {
 		}
 	}
 	must(t, o.awaitSigning(t.Context(), o.own, o.hosts["validator"]))
-	if len(said) != 1 || !strings.HasPrefix(said[0], "block 10 ") {
-		t.Errorf("it said %q, and block 9 is older than the wait", said)
+	if len(said) != 1 || !strings.HasPrefix(said[0], want) {
+		t.Errorf("with a genesis %q it said %q, and not %q", genesis, said, want)
 	}
 }
