@@ -2,7 +2,10 @@ package supervisor
 
 import (
 	"context"
+	"encoding/json"
+	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -14,7 +17,7 @@ const probeTimeout = time.Second
 // refused, so a start a moment later is a start seconds earlier. It says whether to go on.
 func (r *runner) gate(ctx context.Context) bool {
 	s := r.spec.Spec
-	if len(s.Peers) == 0 || s.NoWait {
+	if len(s.Peers) == 0 || s.NoWait || r.chainBeginsLater() {
 		return ctx.Err() == nil
 	}
 	wait := r.timing.gateFirst
@@ -22,18 +25,50 @@ func (r *runner) gate(ctx context.Context) bool {
 		wait = r.timing.gateAgain
 	}
 	limited, cancel := context.WithTimeout(ctx, wait)
+	listens := make(chan struct{}, 1)
+	var probes sync.WaitGroup
+	defer probes.Wait()
 	defer cancel()
+	probe := func() {
+		if len(listening(limited, s.Peers, 1)) > 0 {
+			select {
+			case listens <- struct{}{}:
+			default:
+			}
+		}
+	}
 	tick := time.NewTicker(r.timing.gateEvery)
 	defer tick.Stop()
-	for len(listening(limited, s.Peers, 1)) == 0 {
-		r.report.phase(WaitingForPeers)
+	for {
+		// A probe may hang where the next one gets through, such as one that came before the tunnel did.
+		probes.Go(probe)
 		select {
+		case <-listens:
+			return ctx.Err() == nil
 		case <-limited.Done():
 			return ctx.Err() == nil
 		case <-tick.C:
+			r.report.phase(WaitingForPeers)
 		}
 	}
-	return ctx.Err() == nil
+}
+
+// smallGenesis is what a genesis is read up to. Larger ones are of networks that began long ago.
+const smallGenesis = 1 << 20
+
+// chainBeginsLater says whether the chain's genesis time is still to come. Until then daemons sleep and listen nowhere
+// (CometBFT, node.OnStart); then all that have been started listen at once. Who waits for others meanwhile comes late.
+func (r *runner) chainBeginsLater() bool {
+	f, err := os.Open(r.path(HomeDir, "config", "genesis.json"))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	var genesis struct {
+		Time time.Time `json:"genesis_time"`
+	}
+	err = json.NewDecoder(io.LimitReader(f, smallGenesis)).Decode(&genesis)
+	return err == nil && time.Now().Before(genesis.Time)
 }
 
 // listening returns the ids of peers that accept a connection and greet now. It ends as soon as it has found enough.

@@ -57,7 +57,7 @@ type timing struct {
 func realTiming() timing {
 	return timing{
 		specEvery: 250 * time.Millisecond, observeEvery: 2 * time.Second, probeEvery: 10 * time.Second,
-		gateEvery: 50 * time.Millisecond, gateFirst: 15 * time.Second, gateAgain: 3 * time.Second,
+		gateEvery: 100 * time.Millisecond, gateFirst: 15 * time.Second, gateAgain: 3 * time.Second,
 		backoff: backoff{min: time.Second, max: time.Minute, soon: 2 * time.Second}, healthy: time.Minute,
 	}
 }
