@@ -104,24 +104,23 @@ type p2p struct {
 	pex           bool
 	seeds         []string
 	persistent    []Peer
-	dials         int // how often each persistent peer is named; 0 means once
 	private       []string
 	unconditional []string
 	inbound       int
 	outbound      int
 }
 
-// hiddenDials is how often a validator's persistent_peers names each sentry. CometBFT dials every entry once at start,
-// each after a sleep of its own of up to three seconds (p2p/switch.go, dialPeersAsync), and does nothing where the peer
-// is linked by then. Without PEX nothing else dials, so naming a sentry again is what makes the first link come
-// early, and what makes up for a dial that was refused, which is else repeated only after five to eight seconds.
-const hiddenDials = 4
+// firstDials is how often persistent_peers names each peer. CometBFT dials every entry once at start, each after a sleep
+// of its own of up to three seconds (p2p/switch.go, dialPeersAsync), and does nothing where the peer is linked by then.
+// So naming a peer again is what makes the first link come early, and what makes up for a dial that was refused, which is
+// else repeated only after five to eight seconds. Nothing else dials for a validator, which has no PEX.
+const firstDials = 4
 
 // hidden: the validator dials its sentries and takes nobody in. With no inbound slots at all even a stranger who
 // knows its address is turned away; the sentries' ids pass because they are unconditional.
 func hidden(r *roster.Roster, self roster.Member, local Local) p2p {
 	sentries := ids(r, roster.RoleSentry, self)
-	return p2p{persistent: Dials(r, self, local), dials: hiddenDials, private: sentries, unconditional: sentries}
+	return p2p{persistent: Dials(r, self, local), private: sentries, unconditional: sentries}
 }
 
 // sentry: open to the world; never tells anybody of the validator, and always has room for it.
@@ -202,7 +201,7 @@ func PrivateIDs(r *roster.Roster, self roster.Member) []string {
 // address, as all that a practice network has on its operator's computer: CometBFT takes one link from each unless told.
 func (p p2p) settings(listen string, oneComputer, oneAddress bool) []Setting {
 	var persistent []string
-	for range max(1, p.dials) {
+	for range firstDials {
 		for _, d := range p.persistent {
 			persistent = append(persistent, d.String())
 		}
