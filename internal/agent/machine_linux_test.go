@@ -58,6 +58,7 @@ func newServer(t *testing.T, suite string) *server {
 	if testing.Short() {
 		t.Skip("boots a server")
 	}
+	t.Parallel() // they mostly wait
 	l := lab.New(t, lab.Options{Hosts: 1, Suite: suite})
 	exe, err := program()
 	if err != nil {

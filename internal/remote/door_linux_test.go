@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,17 +29,36 @@ type keeper struct {
 	lab *lab.Lab
 }
 
+// program builds this tree's program, once.
+var program = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "pressenter-remote-test-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	exe := filepath.Join(dir, "pressenter")
+	c := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", exe, "./cmd/pressenter")
+	c.Dir, c.Env = filepath.Join("..", ".."), append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := c.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("build: %w: %s", err, out)
+	}
+	return os.ReadFile(exe)
+})
+
 func newKeeper(t *testing.T, o lab.Options) *keeper {
 	t.Helper()
 	if testing.Short() {
 		t.Skip("servers take seconds each; left out by -short")
 	}
+	t.Parallel() // they mostly wait
 	l := lab.New(t, o)
+	b, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
 	exe := filepath.Join(t.TempDir(), "pressenter")
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", exe, "../../cmd/pressenter")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
+	if err := os.WriteFile(exe, b, 0o755); err != nil {
+		t.Fatal(err)
 	}
 	p := &remote.Provider{Exe: exe, Deployment: "doors", Dialer: dialer(t, l)}
 	t.Cleanup(p.Close)

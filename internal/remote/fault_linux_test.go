@@ -105,38 +105,44 @@ func TestDiskFull(t *testing.T) {
 	}
 }
 
-// TestHostLost switches a server off while it is set up, wherever that is just then. Once it is back, all is done.
+// TestHostLost switches servers off while they are set up, wherever that is just then. Once one is back, all is done.
 func TestHostLost(t *testing.T) {
-	k := newKeeper(t, lab.Options{Hosts: 1})
-	h := k.lab.Host("h1")
-	for _, moment := range []string{
-		"ls /opt/pressenter/*/*",                   // the program comes
-		"ls /var/lib/pressenter",                   // it is being set up
-		"ls /etc/pressenter/trial",                 // it waits for a confirmation
-		"systemctl is-active pressenter-agent",     // it is done, or nearly
-		"test -e /etc/apt/apt.conf.d/60pressenter", // somewhere in between
-	} {
-		lost := make(chan error, 1)
-		go func() {
-			if _, err := h.Exec(t.Context(), "sh", "-c", "until "+moment+" >/dev/null 2>&1; do sleep 0.01; done"); err != nil {
-				lost <- err
-				return
-			}
-			lost <- h.Stop()
-		}()
-		first := k.StartAgent(t.Context(), sentry(h))
-		if err := <-lost; err != nil {
-			t.Fatal(err)
-		}
-		if err := h.Start(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		if err := k.StartAgent(t.Context(), sentry(h)); err != nil {
-			t.Fatalf("lost at %q (%v), and then: %v", moment, first, err)
-		}
-		expectDoors(t, h, moment, shut)
-		if err := k.Destroy(t.Context(), sentry(h), ""); err != nil {
-			t.Fatal(err)
-		}
+	moments := []struct{ name, reached string }{
+		{"the program comes", "ls /opt/pressenter/*/*"},
+		{"it is being set up", "ls /var/lib/pressenter"},
+		{"it waits for a confirmation", "ls /etc/pressenter/trial"},
+		{"it is done, or nearly", "systemctl is-active pressenter-agent"},
+		{"somewhere in between", "test -e /etc/apt/apt.conf.d/60pressenter"},
 	}
+	k := newKeeper(t, lab.Options{Hosts: len(moments)})
+	for i, m := range moments {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			k.loses(t, k.lab.Hosts()[i], m.reached)
+		})
+	}
+}
+
+// loses switches a server off once a script says that the moment of its set-up is reached.
+func (k *keeper) loses(t *testing.T, h *lab.Host, reached string) {
+	t.Helper()
+	lost := make(chan error, 1)
+	go func() {
+		if _, err := h.Exec(t.Context(), "sh", "-c", "until "+reached+" >/dev/null 2>&1; do sleep 0.01; done"); err != nil {
+			lost <- err
+			return
+		}
+		lost <- h.Stop()
+	}()
+	first := k.StartAgent(t.Context(), sentry(h))
+	if err := <-lost; err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := k.StartAgent(t.Context(), sentry(h)); err != nil {
+		t.Fatalf("lost (%v), and then: %v", first, err)
+	}
+	expectDoors(t, h, "once it is back", shut)
 }
