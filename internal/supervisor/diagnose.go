@@ -150,6 +150,25 @@ const wrongHeaderHash = `wrong Block.Header.AppHash`
 // halted is what consensus says before it stops for good while the process stays up.
 var halted = []byte("CONSENSUS FAILURE!!!")
 
+// What a daemon says before it sleeps until its chain's genesis time, without an answer to anybody, and where it says until when.
+var (
+	asleep  = regexp.MustCompile(`[^\n]*Genesis time is in the future[^\n]*`)
+	genTime = regexp.MustCompile(`genTime"?[=:] ?"?([-+:.0-9TZ]{20,35})`)
+)
+
+// sleepsUntil is the time until which the daemon sleeps by its own words, or zero.
+func sleepsUntil(output []byte) time.Time {
+	said := genTime.FindSubmatch(asleep.Find(output))
+	if said == nil {
+		return time.Time{}
+	}
+	t, err := time.Parse(time.RFC3339Nano, string(said[1]))
+	if err != nil {
+		return time.Time{}
+	}
+	return t
+}
+
 // recognise finds the cause in the daemon's output; nil when no rule knows it.
 func recognise(output []byte) *diagnosis {
 	for _, rule := range rules {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/process"
@@ -186,6 +187,24 @@ func TestSpecProblems(t *testing.T) {
 	for _, want := range []string{"daemon", "rpc", `peer "p"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: says nothing about %s", err, want)
+		}
+	}
+}
+
+func TestSleepsUntil(t *testing.T) {
+	want := time.Date(2027, 11, 23, 15, 5, 0, 0, time.UTC)
+	for _, said := range []string{
+		"\x1b[90m3:06PM\x1b[0m \x1b[32mINF\x1b[0m \x1b[1mGenesis time is in the future. Sleeping until then...\x1b[0m \x1b[36mgenTime=\x1b[0m2027-11-23T15:05:00Z \x1b[36mmodule=\x1b[0mserver\n",
+		`{"level":"info","module":"server","genTime":"2027-11-23T15:05:00Z","message":"Genesis time is in the future. Sleeping until then..."}` + "\n",
+		`I[2026-11-23|15:06:00.000] Genesis time is in the future. Sleeping until then... module=main genTime=2027-11-23T16:05:00.000+01:00` + "\n",
+	} {
+		if got := sleepsUntil(ansi.ReplaceAll([]byte("before\n"+said+"after"), nil)); !got.Equal(want) {
+			t.Errorf("%v in %q", got, said)
+		}
+	}
+	for _, said := range []string{"", "genTime=2027-11-23T15:05:00Z", "Genesis time is in the future\ngenTime=2027-11-23T15:05:00Z", "Genesis time is in the future genTime=tomorrow and still later"} {
+		if got := sleepsUntil([]byte(said)); !got.IsZero() {
+			t.Errorf("%v in %q", got, said)
 		}
 	}
 }

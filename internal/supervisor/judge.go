@@ -16,6 +16,7 @@ const (
 	haltedMin    = 5 * time.Second  // and never less than this
 	silentRun    = 2 * time.Minute  // RPC, after it had answered
 	silentStart  = 5 * time.Minute  // RPC, before its first answer: replays and migrations take their time
+	genesisNear  = time.Minute      // a genesis time: before it nothing is told, and after it a daemon may begin by itself
 	reviveEvery  = 10 * time.Minute // between restarts of a daemon that runs but does nothing
 )
 
@@ -36,6 +37,8 @@ type view struct {
 	cause         *diagnosis         // what the output says about that, if anything
 	forked        bool               // the output says that the state here is not the network's
 	binaryChanged bool               // the wanted executable is another one than what runs
+	genesis       time.Time          // what the output says that the daemon sleeps until; zero if it does not
+	sinceGenesis  time.Duration      // by this host's clock; negative while it is to come
 	sinceRevival  time.Duration
 }
 
@@ -67,6 +70,8 @@ func (v view) stillLimit() time.Duration { return max(stillBlocks*v.blockTime, s
 
 func judgeSilent(v view) verdict {
 	switch {
+	case !v.answered && !v.genesis.IsZero():
+		return judgeEarly(v)
 	case !v.answered && v.silent < silentStart:
 		return verdict{phase: Starting}
 	case !v.answered:
@@ -87,6 +92,22 @@ func judgeSilent(v view) verdict {
 		out.restart = "it had not answered for " + rough(v.silent)
 	}
 	return out
+}
+
+// judgeEarly decides while the daemon sleeps until the chain's genesis time. It sleeps for as long as it was until then when
+// it started, so one that started while the clock was wrong would not notice that it was set right.
+func judgeEarly(v view) verdict {
+	switch {
+	case v.sinceGenesis >= genesisNear:
+		return verdict{phase: Starting, restart: "this host's clock has passed the chain's genesis time, and the node still slept until then"}
+	case v.sinceGenesis > -genesisNear:
+		return verdict{phase: Starting}
+	}
+	return verdict{phase: Starting, findings: []health.Finding{{
+		Code: "before-genesis", Severity: health.Critical,
+		Message: fmt.Sprintf("The node waits for the chain's genesis time, %s, which is to come by this host's clock.", v.genesis.UTC().Format(time.RFC3339)),
+		Next:    "Nothing if the chain begins then. If it has begun, this host's clock is behind: see 'timedatectl' and set it. The node then starts by itself.",
+	}}}
 }
 
 // judgeHalted decides when consensus has stopped inside a process that goes on.

@@ -41,6 +41,22 @@ func TestJudge(t *testing.T) {
 
 		{"starts", with(func(v *view) { v.answering, v.answered = false, false; v.silent = 4 * time.Minute }), Starting, "", false},
 		{"starts slowly", with(func(v *view) { v.answering, v.answered = false, false; v.silent = 5 * time.Hour }), Starting, "slow-start", false},
+		{"waits for the genesis", with(func(v *view) {
+			v.answering, v.answered, v.silent = false, false, time.Hour
+			v.genesis, v.sinceGenesis = time.Unix(1<<31, 0), -365*24*time.Hour
+		}), Starting, "before-genesis", false},
+		{"the genesis is soon", with(func(v *view) {
+			v.answering, v.answered = false, false
+			v.genesis, v.sinceGenesis = time.Unix(1<<31, 0), -time.Second
+		}), Starting, "", false},
+		{"the genesis was now", with(func(v *view) {
+			v.answering, v.answered = false, false
+			v.genesis, v.sinceGenesis = time.Unix(1<<31, 0), time.Second
+		}), Starting, "", false},
+		{"the clock was set right", with(func(v *view) {
+			v.answering, v.answered, v.silent = false, false, time.Minute
+			v.genesis, v.sinceGenesis = time.Unix(1<<31, 0), time.Minute
+		}), Starting, "", true},
 		{"misses an answer", with(func(v *view) { v.answering = false; v.silent = time.Minute }), Running, "", false},
 		{"silent", with(func(v *view) { v.answering = false; v.silent = 3 * time.Minute }), Frozen, "rpc-silent", true},
 		{"silent again", with(func(v *view) { v.answering = false; v.silent = 3 * time.Minute; v.sinceRevival = 5 * time.Minute }), Frozen, "rpc-silent", false},

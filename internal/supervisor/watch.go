@@ -29,6 +29,7 @@ type watched struct {
 	halted   bool
 	cause    *diagnosis
 	forked   bool
+	genesis  time.Time // that the daemon sleeps until
 	probedAt time.Time
 }
 
@@ -221,6 +222,9 @@ func (w *watched) read(s sight) {
 	if bytes.Contains(s.output, halted) {
 		w.halted = true
 	}
+	if !w.answered && w.genesis.IsZero() {
+		w.genesis = sleepsUntil(ansi.ReplaceAll(s.output, nil))
+	}
 	if w.halted && w.cause == nil {
 		w.cause = recognise(ansi.ReplaceAll(s.output, nil))
 	}
@@ -231,6 +235,9 @@ func (w *watched) view(s sight, spec Spec, now time.Time) view {
 		answering: s.status != nil, answered: w.answered, silent: now.Sub(w.answerAt),
 		height: w.height, still: now.Sub(w.grewAt), wanted: len(spec.Peers), blockTime: spec.BlockTime,
 		halted: w.halted, cause: w.cause, forked: w.forked, binaryChanged: s.binary != (file{}) && s.binary != w.d.record.Binary,
+	}
+	if v.genesis = w.genesis; !v.genesis.IsZero() {
+		v.sinceGenesis = time.Since(v.genesis) // which was read, so this is by the clock on the wall
 	}
 	if s.status != nil {
 		v.catchingUp = s.status.CatchingUp
