@@ -49,6 +49,8 @@ func newMarket(t *testing.T) *market {
 	}
 	for name, value := range map[string]string{
 		"TF_CLI_CONFIG_FILE": filepath.Join(out, "tofurc"), "HCLOUD_TOKEN": strings.Repeat("t", 64), "VULTR_API_KEY": "vultr-secret",
+		"DIGITALOCEAN_TOKEN": "digitalocean-secret", "OS_AUTH_URL": "http://127.0.0.1:1", "OS_PASSWORD": "openstack-secret",
+		"EXOSCALE_API_KEY": "EXO", "EXOSCALE_API_SECRET": "exoscale-secret",
 	} {
 		t.Setenv(name, value)
 	}
