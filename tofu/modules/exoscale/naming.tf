@@ -5,36 +5,39 @@ locals {
 
   # At most 58 characters, so that with a suffix they still are host names. A long deployment's name is cut, never the
   # id or the host's name, which make it unique.
-  names = {
+  #
+  # Maps and not objects, here and below: whoever refers to an object of a thousand attributes carries its type along each
+  # time, and each machine refers to it.
+  names = tomap({
     for name, h in var.hosts :
     name => "${trim(substr(var.deployment, 0, 50 - length(name)), "-")}-${substr(var.id, 0, 6)}-${name}"
-  }
+  })
 
   deployment_labels = {
     "pressenter"            = var.id
     "pressenter-deployment" = var.deployment
   }
 
-  labels = {
+  labels = tomap({
     for name, h in var.hosts : name => merge(local.deployment_labels, {
       "pressenter-host" = name
       "pressenter-role" = h.role
     })
-  }
+  })
 
-  with_volume = { for name, h in var.hosts : name => h if h.volume_gb > 0 }
+  with_volume = tomap({ for name, h in var.hosts : name => h if h.volume_gb > 0 })
 
   # Others dial a sentry, so its address has to outlive the machine. A validator and a cosigner dial out.
-  dialled = { for name, h in var.hosts : name => h if h.role == "sentry" }
+  dialled = tomap({ for name, h in var.hosts : name => h if h.role == "sentry" })
 
   # Hosts of a group that are in one region are spread over hardware; hosts in two regions are apart anyway.
-  groups = { for h in var.hosts : "${h.group}-${h.region}" => { group = h.group, region = h.region }... if h.group != "" }
+  groups = tomap({ for h in var.hosts : "${h.group}-${h.region}" => { group = h.group, region = h.region }... if h.group != "" })
 
-  world = ["0.0.0.0/0", "::/0"]
+  world = tolist(["0.0.0.0/0", "::/0"])
 
   # What is let in, by host and by a key that stays the same when other rules come and go. A validator does not answer
   # the world's pings: it is not to be found.
-  rules = {
+  rules = tomap({
     for name, h in var.hosts : name => {
       for r in concat(
         [for p in distinct(h.ports) : { protocol = p.protocol, port = p.port, sources = local.world }],
@@ -42,10 +45,10 @@ locals {
         [{ protocol = "icmp", port = 0, sources = h.role == "sentry" ? local.world : var.admin_cidrs }],
       ) : "${r.protocol}-${r.port}" => r... if length(r.sources) > 0
     }
-  }
+  })
 
   # The same, one source each, for clouds whose rules are resources.
-  rule_list = {
+  rule_list = tomap({
     for r in flatten([
       for name, rules in local.rules : [
         for key, rs in rules : [
@@ -60,7 +63,7 @@ locals {
         ]
       ]
     ]) : r.key => r
-  }
+  })
 
   ssh_user = "pressenter"
 

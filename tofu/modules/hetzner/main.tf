@@ -1,6 +1,16 @@
 # Hetzner Cloud. No SSH key is registered: a project takes each key once, so two deployments of one operator would collide.
 # The key goes in by cloud-init.
 
+# Each reference to a resource from within another one decodes all of its instances, once for each machine. So they are looked
+# up here, where it is done once.
+locals {
+  spread_ids   = tomap({ for key, r in hcloud_placement_group.spread : key => r.id })
+  firewall_ids = tomap({ for name, r in hcloud_firewall.host : name => r.id })
+  ipv4_ids     = tomap({ for name, r in hcloud_primary_ip.ipv4 : name => r.id })
+  ipv6_ids     = tomap({ for name, r in hcloud_primary_ip.ipv6 : name => r.id })
+  server_ids   = tomap({ for name, r in hcloud_server.host : name => r.id })
+}
+
 resource "hcloud_placement_group" "spread" {
   for_each = local.groups
 
@@ -64,8 +74,8 @@ resource "hcloud_server" "host" {
   user_data   = local.cloud_init
   labels      = local.labels[each.key]
 
-  firewall_ids       = [hcloud_firewall.host[each.key].id]
-  placement_group_id = each.value.group != "" ? hcloud_placement_group.spread["${each.value.group}-${each.value.region}"].id : null
+  firewall_ids       = [local.firewall_ids[each.key]]
+  placement_group_id = each.value.group != "" ? local.spread_ids["${each.value.group}-${each.value.region}"] : null
 
   # The API wants these two to be the same.
   delete_protection  = each.value.protected
@@ -79,9 +89,9 @@ resource "hcloud_server" "host" {
 
   public_net {
     ipv4_enabled = true
-    ipv4         = hcloud_primary_ip.ipv4[each.key].id
+    ipv4         = local.ipv4_ids[each.key]
     ipv6_enabled = true
-    ipv6         = hcloud_primary_ip.ipv6[each.key].id
+    ipv6         = local.ipv6_ids[each.key]
   }
 
   # The provider cannot read public_net back. After an import it would stop the server and delete its addresses, to give
@@ -98,7 +108,7 @@ resource "hcloud_volume" "data" {
 
   name              = "${local.names[each.key]}-data"
   size              = each.value.volume_gb
-  server_id         = hcloud_server.host[each.key].id
+  server_id         = local.server_ids[each.key]
   automount         = false
   delete_protection = each.value.protected
   labels            = local.labels[each.key]
