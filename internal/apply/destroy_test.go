@@ -206,3 +206,39 @@ func TestDestroyUnreachedBrought(t *testing.T) {
 		t.Error("hosts are gone")
 	}
 }
+
+// refuses makes the clouds refuse an operation on a type, until it is told to refuse nothing.
+func (m *market) refuses(op, typ string) {
+	m.t.Helper()
+	text := `{"faults": []}`
+	if typ != "" {
+		text = `{"faults": [{"op": "` + op + `", "type": "` + typ + `", "fault": "server_error", "times": -1}]}`
+	}
+	must(m.t, os.WriteFile(filepath.Join(m.cloud, "faults.json"), []byte(text), 0o600))
+}
+
+// The cloud does not let go of what it protects: no host is touched for machines that would be paid for all the same, and the
+// deployment goes on as before.
+func TestDestroyProvesThatTheCloudLetsGo(t *testing.T) {
+	m := newMarket(t)
+	applies(t, m.Session)
+	m.refuses("update", "hcloud_server")
+	var kept *StillProtected
+	if _, err := m.Session.Destroy(t.Context(), false, ignore); !errors.As(err, &kept) || !strings.Contains(kept.Hint(), "nothing was destroyed") {
+		t.Fatalf("the cloud lets go of nothing, and destroy says %v", err)
+	}
+	if len(m.own.inventory.Hosts) != 3 || m.own.inventory.Destroying {
+		t.Errorf("%d hosts, begun %v", len(m.own.inventory.Hosts), m.own.inventory.Destroying)
+	}
+	m.refuses("", "")
+	m.again()
+	applies(t, m.Session) // it protects again what was let go
+	if p, err := m.Session.Plan(t.Context()); err != nil || !p.Empty() {
+		t.Errorf("the deployment does not go on: %v, %v", p.Steps(), err)
+	}
+	_, err := m.Session.Destroy(t.Context(), false, ignore)
+	must(t, err)
+	if left := m.objects(); len(left) != 0 {
+		t.Errorf("still paid for: %v", left)
+	}
+}

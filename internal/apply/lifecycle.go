@@ -218,8 +218,8 @@ func (s *Session) each(ctx context.Context, targets []Target, f func(context.Con
 	return g.Wait()
 }
 
-// Destroy stops everything, first of all the validator, and removes every host of both deployments. It stops at the
-// first host that cannot be proven to be down. Unless keys is true, consensus keys with their sign state, their
+// Destroy stops everything, first of all the validator, and removes every host of both deployments. It does not begin while
+// a host cannot be reached, or a cloud does not let its machines go. Unless keys is true, consensus keys with their sign state, their
 // backups and the operator's keyring stay where they are told to be. One that failed or was killed anywhere is finished by
 // another one.
 func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, error)) (kept string, err error) {
@@ -234,6 +234,14 @@ func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, er
 		return "", err
 	}
 	if err := s.regain(ctx); err != nil {
+		return "", err
+	}
+	for _, t := range targets {
+		if _, err := s.reached(ctx, t); err != nil {
+			return "", err
+		}
+	}
+	if err := s.release(ctx); err != nil {
 		return "", err
 	}
 	for _, group := range byRank(targets) { // validator first: signing ends before anything else does
@@ -272,9 +280,9 @@ func (s *Session) destroyTarget(ctx context.Context, t Target, keys bool) error 
 	if !keys && t.side == s.own {
 		keep = filepath.Join(t.side.dir.Operator(), "removed", t.Host.Name)
 	}
-	there, err := s.exists(ctx, t.Host)
-	if err != nil && !(t.side == s.own && slices.Contains(s.Unreached, t.Host.Name)) {
-		return &NotReached{t.Host, err}
+	there, err := s.reached(ctx, t)
+	if err != nil {
+		return err
 	}
 	if err := s.beginDestroy(); err != nil {
 		return err
@@ -286,6 +294,15 @@ func (s *Session) destroyTarget(ctx context.Context, t Target, keys bool) error 
 	}
 	t.side.inventory.Drop(t.Host.Name)
 	return t.side.dir.SaveInventory(t.side.inventory)
+}
+
+// reached says whether a host is there. One that does not answer may be passed over only by name.
+func (s *Session) reached(ctx context.Context, t Target) (there bool, err error) {
+	there, err = s.exists(ctx, t.Host)
+	if err != nil && !(t.side == s.own && slices.Contains(s.Unreached, t.Host.Name)) {
+		return false, &NotReached{t.Host, err}
+	}
+	return there, nil
 }
 
 // NotReached says that a host cannot be proven to be down before it is removed.

@@ -23,6 +23,46 @@ func (s *Session) unprotectMachines(ctx context.Context) error {
 	return err
 }
 
+// StillProtected says that a destroy cannot begin, because a cloud would not let its machines go.
+type StillProtected struct{ Err error }
+
+// Error implements error.
+func (e *StillProtected) Error() string {
+	return fmt.Sprintf("the clouds' protection could not be taken off: %v", e.Err)
+}
+
+// Unwrap returns the cause.
+func (e *StillProtected) Unwrap() error { return e.Err }
+
+// Hint says what to do.
+func (e *StillProtected) Hint() string {
+	return "nothing was destroyed. Check that the credentials may change machines, then run 'pressenter destroy' again; 'pressenter apply' protects again what was let go"
+}
+
+// release takes the clouds' protection off all machines before the first host is destroyed: a cloud that refuses that would
+// leave machines that run nothing and are paid for.
+func (s *Session) release(ctx context.Context) error {
+	if len(s.own.inventory.Clouds) == 0 {
+		return nil
+	}
+	w, err := s.workspace(ctx)
+	if err != nil {
+		return err
+	}
+	w.Former = s.former
+	if _, err := s.recoverMachines(ctx, w, s.nothing()); err != nil {
+		return err
+	}
+	p, err := w.Plan(ctx, s.nothing())
+	if err != nil {
+		return err
+	}
+	if _, err := s.unprotect(ctx, w, p); err != nil {
+		return &StillProtected{err}
+	}
+	return nil
+}
+
 // unprotect takes the protection off whatever p would destroy, by a run of its own, and returns what that changed.
 func (s *Session) unprotect(ctx context.Context, w *provision.Workspace, p *provision.Plan) ([]provision.Change, error) {
 	hosts := p.Protected()

@@ -102,11 +102,11 @@ func Make(want Want, have Observed) (Plan, error) {
 	for _, s := range sides {
 		b.follow(s)
 	}
+	b.unprotect(b.returns) // first: a cloud that refuses it would leave machines that run nothing and are paid for
 	for _, s := range sides {
 		b.destroy(s)
 	}
 	if len(b.returns) > 0 {
-		b.unprotect(b.returns)
 		b.stage([]Step{ReturnMachines{On{Deployment: want.Own.Deployment}, b.returns}})
 	}
 	b.cost(have.Bought)
