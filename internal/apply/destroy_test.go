@@ -56,6 +56,9 @@ func TestDestroyGoesOn(t *testing.T) {
 				}
 				s = anew(t, s, p)
 				refusedPlan(t, s, "a destroy of hub was begun")
+				if must(t, s.Look(t.Context())); !s.Observed().Destroying {
+					t.Errorf("at %s, after it %v: nobody sees that a destroy was begun", host, after)
+				}
 				if _, err := s.Destroy(t.Context(), keys, ignore); err != nil {
 					t.Errorf("at %s, after it %v: it does not go on: %v", host, after, err)
 				}

@@ -351,6 +351,9 @@ func (s *Session) beginDestroy() error {
 	return s.own.dir.SaveInventory(s.own.inventory)
 }
 
+// DestroyBegun says that a destroy was begun and is not finished.
+func (s *Session) DestroyBegun() bool { return s.own.inventory.Destroying }
+
 // destroyBegun refuses to plan for a deployment of which a part was destroyed.
 func (s *Session) destroyBegun() error {
 	if !s.own.inventory.Destroying {

@@ -27,6 +27,7 @@ const askTimeout = 5 * time.Second
 // Observe looks at everything that is wanted or was there before.
 func (s *Session) Observe(ctx context.Context) error {
 	var err error
+	s.have.Destroying = s.DestroyBegun()
 	if s.have.World, err = s.observe(ctx, s.world, s.want.World); err != nil {
 		return err
 	}

@@ -79,6 +79,9 @@ func newStartCmd(g *global) *cobra.Command {
 				return err
 			}
 			defer s.Close()
+			if s.DestroyBegun() {
+				fmt.Fprintln(c.ErrOrStderr(), "a destroy of this deployment was begun and is not finished: what is left of it is started; 'pressenter destroy' goes on with it")
+			}
 			err = s.Start(c.Context(), targets, reporter(c, "started"))
 			if down := (*apply.NotStarted)(nil); errors.As(err, &down) {
 				return hint(err, "'pressenter status' says more; for a folder that was copied or moved see docs/runbooks/moved-or-copied-folder.md")

@@ -37,6 +37,8 @@ type Observed struct {
 	OperatorAt netip.Addr `json:"operator_at,omitzero"`
 	// Signing says that others held a signature of the validator in one of the newest commits.
 	Signing bool `json:"signing"`
+	// Destroying says that a destroy was begun and is not finished.
+	Destroying bool `json:"destroying,omitempty"`
 }
 
 // ObservedDeployment is what is there of one deployment.

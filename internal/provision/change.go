@@ -42,6 +42,7 @@ func (c Change) Loses() bool { return c.Action == Replace || c.Action == Destroy
 // hosts is tens of megabytes of it, so nothing else is kept.
 type resourceChange struct {
 	Address       string `json:"address"`
+	Deposed       string `json:"deposed"`
 	ModuleAddress string `json:"module_address"`
 	Mode          string `json:"mode"`
 	Type          string `json:"type"`
@@ -142,6 +143,9 @@ func (r resourceChange) change() (Change, bool) {
 		c.Because = append(c.Because, words(path))
 	}
 	slices.Sort(c.Because)
+	if r.Deposed != "" {
+		c.Because = append(c.Because, "it was replaced, and is still there")
+	}
 	switch r.Reason {
 	case "replace_because_tainted":
 		c.Because = append(c.Because, "its making ended with an error")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/pressenter/pressenter/tofu"
 )
@@ -19,6 +20,9 @@ func (w *Workspace) Taken(ctx context.Context, wanted tofu.Spec) (tofu.Spec, err
 	known, err := w.readState(ctx)
 	if err != nil || len(known) == 0 {
 		return wanted, err
+	}
+	if left := known.deposed(); len(left) > 0 {
+		return tofu.Spec{}, &Deposed{left}
 	}
 	spec, err := w.applied(wanted)
 	if err != nil {
@@ -34,6 +38,20 @@ func (w *Workspace) Taken(ctx context.Context, wanted tofu.Spec) (tofu.Spec, err
 	}
 	maps.DeleteFunc(spec.Hosts, func(name string, _ tofu.Host) bool { return !hosts[name] })
 	return spec, nil
+}
+
+// Deposed says that the state has what was replaced and not destroyed. No configuration can take that over, so who goes on
+// without the state would pay for what nothing knows.
+type Deposed struct{ What []string }
+
+// Error implements error.
+func (e *Deposed) Error() string {
+	return "what was replaced is still there, and nothing but this state knows it: " + strings.Join(e.What, "; ")
+}
+
+// Hint says what to do.
+func (e *Deposed) Hint() string {
+	return "run 'pressenter apply', which destroys it, or delete it in the cloud's console and run 'pressenter apply' to have it forgotten; then eject again"
 }
 
 // Eject writes the configuration of spec to a new or empty folder, for people who run OpenTofu or Terraform themselves: the

@@ -309,3 +309,76 @@ func TestSearchChangesNothing(t *testing.T) {
 		t.Errorf("the plan does not show it: %v", lines(p))
 	}
 }
+
+// Runs of an earlier version of this program did not note which state knew everything. Then all journals say whether one is
+// older, once.
+func TestOlderStateThatNobodyNoted(t *testing.T) {
+	r := newRig(t, "tofu", "")
+	s := fleet("openstack", 0)
+	r.apply(s)
+	old, err := os.ReadFile(r.path(stateFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = fleet("openstack", 1)
+	r.apply(s)
+	all, err := r.runs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range all {
+		one.State = nil
+		if err := one.save(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.putState(old)
+	r.again()
+	if _, err := r.Plan(t.Context(), s); !errors.Is(err, ErrUnrecovered) {
+		t.Errorf("it is believed: %v", err)
+	}
+	if rec, err := r.Recover(t.Context(), s, false); err != nil || len(rec.Taken) == 0 || len(rec.Unknown) > 0 {
+		t.Errorf("taken: %v, unknown: %q, %v", rec.Taken, rec.Unknown, err)
+	}
+	r.allKnown()
+	for _, c := range r.plan(s).Changes {
+		if c.Action != Update {
+			t.Errorf("once found again, it would %s %s: %v", c.Action, c.Address, c.Because)
+		}
+	}
+	r.apply(s)
+	r.servers(2)
+	r.quiet(s)
+	r.again()
+	if rec, err := r.Recover(t.Context(), s, false); err != nil || !rec.Empty() {
+		t.Errorf("the second time: %v, %v", rec, err)
+	}
+}
+
+// The state from before a run is kept as long as it may be needed, and no longer: Terraform's is plain text.
+func TestFormerStateIsNotKept(t *testing.T) {
+	for _, tool := range []string{"tofu", "terraform"} {
+		r := newRig(t, tool, "")
+		s := fleet("hetzner", 0)
+		r.apply(s)
+		s = fleet("hetzner", 1)
+		r.faults(fault{Op: "create", Type: "hcloud_server", Fault: "server_error"})
+		if err := r.Apply(t.Context(), r.plan(s)); err == nil {
+			t.Fatal("the cloud made it")
+		}
+		former := func() []string {
+			left, err := filepath.Glob(r.path(runsFolder, "*", beforeFile))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return left
+		}
+		if left := former(); len(left) != 1 {
+			t.Errorf("%s: of a run that failed there is %q", tool, left)
+		}
+		r.apply(s)
+		if left := former(); len(left) > 0 {
+			t.Errorf("%s: %q is left", tool, left)
+		}
+	}
+}

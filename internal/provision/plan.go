@@ -60,7 +60,7 @@ func (w *Workspace) Plan(ctx context.Context, spec tofu.Spec) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	open := w.gone(all)
+	open := w.gone(all) || unnoted(all)
 	for _, r := range all {
 		open = open || !r.Settled
 	}

@@ -41,7 +41,7 @@ func (w *Workspace) Recover(ctx context.Context, spec tofu.Spec, lost bool) (Rec
 		return Recovery{}, err
 	}
 	lost = lost || w.gone(all) || w.has(lostFile)
-	if len(open) == 0 && !lost {
+	if len(open) == 0 && !lost && !unnoted(all) {
 		w.recovered = true
 		return Recovery{}, nil
 	}
@@ -57,7 +57,7 @@ func (w *Workspace) Recover(ctx context.Context, spec tofu.Spec, lost bool) (Rec
 		}
 	}
 	replayed := open
-	if lost {
+	if lost || unnoted(all) {
 		replayed = all
 	}
 	for _, r := range replayed {

@@ -160,6 +160,9 @@ func (w *Workspace) settle() error {
 			return err
 		}
 	}
+	if err := dropStates(all); err != nil {
+		return err
+	}
 	w.recovered = true
 	return w.found()
 }

@@ -34,6 +34,21 @@ func (w *Workspace) readState(ctx context.Context) (state, error) {
 	return s, nil
 }
 
+// deposedMark is in the address of what was to be destroyed after its replacement was made, and was not.
+const deposedMark = " (deposed "
+
+// deposed is what the state still has beside what replaced it, in words.
+func (s state) deposed() []string {
+	var out []string
+	for address, id := range s {
+		if strings.Contains(address, deposedMark) {
+			out = append(out, address+" with the id "+id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
 func parseState(b []byte) (state, error) {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return state{}, nil
@@ -71,7 +86,7 @@ func parseState(b []byte) (state, error) {
 				address += fmt.Sprintf("[%s]", key)
 			}
 			if i.Deposed != "" {
-				address += " (deposed " + i.Deposed + ")"
+				address += deposedMark + i.Deposed + ")"
 			}
 			s[address] = fmt.Sprint(i.Attributes.ID)
 		}
@@ -93,6 +108,16 @@ func (w *Workspace) keepState(r *run) error {
 		return err
 	}
 	return atomicfile.Write(filepath.Join(r.dir, beforeFile), b, 0o600)
+}
+
+// dropStates removes the copies of settled runs: nothing is ever taken from them, and Terraform's are plain text.
+func dropStates(all []*run) error {
+	for _, r := range all {
+		if err := os.Remove(filepath.Join(r.dir, beforeFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove the state from before a run: %w", err)
+		}
+	}
+	return nil
 }
 
 // mend puts back the state from before the earliest open run, if what there is was cut off. What was made since then is
@@ -163,6 +188,12 @@ func (w *Workspace) gone(all []*run) bool {
 	}
 	noted, is := newest(all), w.version()
 	return noted != nil && is != nil && (is.Lineage != noted.Lineage || is.Serial < noted.Serial)
+}
+
+// unnoted says that no run noted which state knows everything: they are of an earlier version of this program. Then only the
+// journals of all of them tell whether the state is an older one.
+func unnoted(all []*run) bool {
+	return len(all) > 0 && newest(all) == nil && all[len(all)-1].Spec.Backend == nil
 }
 
 // empty says that there is no state, or nothing in its file.

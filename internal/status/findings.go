@@ -18,6 +18,13 @@ const lag = 5
 // findings says what is not as it should be, with the next step.
 func findings(s Status, have plan.Observed) []health.Finding {
 	out := []health.Finding{}
+	if have.Destroying {
+		out = append(out, health.Finding{
+			Code: "destroy-begun", Severity: health.Warning, Subject: s.Deployment,
+			Message: "A destroy was begun and is not finished: hosts that are not here were destroyed, and others run on and may cost money.",
+			Next:    "Run 'pressenter destroy' again: it goes on where it stopped.",
+		})
+	}
 	for _, d := range s.Deployments {
 		if d.Fork {
 			out = append(out, health.Finding{
@@ -27,6 +34,9 @@ func findings(s Status, have plan.Observed) []health.Finding {
 			})
 		}
 		for _, h := range d.Hosts {
+			if have.Destroying && h.Phase == "absent" {
+				continue // as it was meant
+			}
 			out = append(out, hostFindings(s, d, h)...)
 		}
 	}

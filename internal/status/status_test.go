@@ -161,3 +161,18 @@ func TestOpeningsAreFindings(t *testing.T) {
 		t.Errorf("%+v", s.Findings)
 	}
 }
+
+// A destroy that was begun is said before anything else is guessed from the hosts that it has left.
+func TestDestroyBegunIsAFinding(t *testing.T) {
+	want, have := network()
+	have.Destroying = true
+	change(have, "s2", func(o *plan.ObservedHost) { o.Exists, o.Agent, o.Status = false, false, api.HostStatus{} })
+	found := Of(want, have, 99).Findings
+	begun := func(f health.Finding) bool { return f.Code == "destroy-begun" && f.Subject == "hub" }
+	if !slices.ContainsFunc(found, begun) {
+		t.Errorf("nobody says that a destroy was begun: %v", found)
+	}
+	if slices.ContainsFunc(found, func(f health.Finding) bool { return f.Code == "absent" }) {
+		t.Errorf("what was destroyed is missed: %v", found)
+	}
+}
