@@ -29,6 +29,9 @@ var digitalocean = &cloud{
 		if n, ok := limits["digitalocean_droplet"]; ok && typ == "digitalocean_account" {
 			row["droplet_limit"] = float64(n)
 		}
+		if n, ok := limits["digitalocean_reserved_ip"]; ok && typ == "digitalocean_account" {
+			row["floating_ip_limit"] = float64(n)
+		}
 	},
 	texts: map[string]string{
 		FaultUnavailable: "HTTP 422 The size is not available in this region at the moment (unprocessable_entity)",

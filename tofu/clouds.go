@@ -35,6 +35,10 @@ type Cloud struct {
 	// delete a protected host.
 	Spreads, Protects bool
 
+	// Together is how many hosts the cloud takes into one group in one region, and Rules how many pairs of a port and a source
+	// into one host's firewall; 0 is no limit that is known.
+	Together, Rules int
+
 	// Keeps says whose address outlives the machine. Included says that it is part of the machine's price all the same.
 	Keeps    []string
 	Included bool
@@ -100,7 +104,9 @@ var clouds = []Cloud{
 			"debian-12": "debian-12", "debian-13": "debian-13",
 			"ubuntu-22.04": "ubuntu-22.04", "ubuntu-24.04": "ubuntu-24.04", "ubuntu-26.04": "ubuntu-26.04",
 		},
-		Spreads: true, Protects: true, Keeps: all, Verified: true,
+		// Ten servers in a placement group, 500 effective rules in a firewall: https://docs.hetzner.com/cloud/placement-groups
+		// and https://docs.hetzner.com/cloud/firewalls/faq.
+		Spreads: true, Together: 10, Rules: 500, Protects: true, Keeps: all, Verified: true,
 		Swept:     []string{"hcloud_server", "hcloud_volume", "hcloud_primary_ip", "hcloud_firewall", "hcloud_placement_group"},
 		Unchecked: []string{"limits of the project", "prices of the account"},
 	},
@@ -122,7 +128,7 @@ var clouds = []Cloud{
 		Keeps: []string{RoleSentry}, Verified: true,
 		Swept:      []string{"digitalocean_droplet", "digitalocean_tag"},
 		Journalled: []string{"digitalocean_volume", "digitalocean_firewall", "digitalocean_reserved_ip"},
-		Unchecked:  []string{"limits of volumes and reserved addresses", "prices of the account"},
+		Unchecked:  []string{"limits of volumes, and reserved addresses of others", "prices of the account"},
 	},
 	{
 		// Plans: documentation of the provider's data source vultr_plan (vc2-1c-2gb); vc2-4c-8gb and the number of
@@ -138,7 +144,8 @@ var clouds = []Cloud{
 			"debian-12": "2136", "debian-13": "2625",
 			"ubuntu-22.04": "1743", "ubuntu-24.04": "2284", "ubuntu-26.04": "2760",
 		},
-		Keeps: []string{RoleSentry}, Verified: true,
+		// 50 rules in a group: its max_rule_count, https://www.vultr.com/api.
+		Keeps: []string{RoleSentry}, Rules: 50, Verified: true,
 		Swept:      []string{"vultr_instance"},
 		Journalled: []string{"vultr_block_storage", "vultr_firewall_group", "vultr_firewall_rule", "vultr_reserved_ip"},
 		Unchecked:  []string{"images", "whether a name is taken", "limits of the account", "prices of the account"},
@@ -164,7 +171,8 @@ var clouds = []Cloud{
 			"ubuntu-22.04": "Ubuntu 22.04", "ubuntu-24.04": "Ubuntu 24.04",
 		},
 		// An OVHcloud instance in the external network has its address for nothing. A floating one elsewhere has not.
-		Spreads: true, Keeps: all, Included: true, Verified: true,
+		// Ten members of a server group is Nova's default quota, server_group_members.
+		Spreads: true, Together: 10, Keeps: all, Included: true, Verified: true,
 		Journalled: []string{
 			"openstack_compute_instance_v2", "openstack_blockstorage_volume_v3", "openstack_networking_port_v2",
 			"openstack_networking_floatingip_v2", "openstack_networking_secgroup_v2", "openstack_networking_secgroup_rule_v2",
@@ -188,7 +196,8 @@ var clouds = []Cloud{
 			"ubuntu-22.04": "Linux Ubuntu 22.04 LTS 64-bit",
 			"ubuntu-24.04": "Linux Ubuntu 24.04 LTS 64-bit",
 		},
-		Spreads: true, Protects: true, Verified: true,
+		// Eight instances in a group: https://community.exoscale.com/documentation/compute/anti-affinity-groups.
+		Spreads: true, Together: 8, Protects: true, Verified: true,
 		Swept: []string{"exoscale_compute_instance"},
 		Journalled: []string{
 			"exoscale_block_storage_volume", "exoscale_security_group", "exoscale_security_group_rule",
@@ -206,7 +215,8 @@ var clouds = []Cloud{
 		},
 		Sizes:   map[string]string{RoleValidator: "m7a.large", RoleSentry: "m7a.large", RoleCosigner: "t3.small"},
 		Regions: []string{"eu-central-1", "eu-west-1", "eu-north-1"},
-		Spreads: true, Protects: true, Keeps: all,
+		// Seven instances of a spread placement group in a zone, says its user guide.
+		Spreads: true, Together: 7, Protects: true, Keeps: all,
 		Swept:     []string{"whatever has tags, in one region"},
 		Unchecked: []string{"everything: there is no preflight for this cloud"},
 	},

@@ -97,7 +97,7 @@ func Preflight(s Spec) (map[string][]byte, error) {
 		if image == "" {
 			image = c.Image
 		}
-		hosts[h.Cloud][name] = wanted{ResourceName(s.Deployment, s.ID, name), h.Region, h.Size, image}
+		hosts[h.Cloud][name] = wanted{ResourceName(s.Deployment, s.ID, name), h.Region, h.Size, image, c.Addresses(h.Role)}
 	}
 	if len(hosts) == 0 {
 		return nil, nil
@@ -108,7 +108,7 @@ func Preflight(s Spec) (map[string][]byte, error) {
 	}
 	slices.Sort(names)
 	r := root{tree: "preflight", output: "checks", variables: map[string]variable{
-		"hosts": {"map(map(object({ name = string, region = string, size = string, image = string })))", hosts},
+		"hosts": {"map(map(object({ name = string, region = string, size = string, image = string, addresses = number })))", hosts},
 	}}
 	main, err := r.main(names)
 	if err != nil {
@@ -122,4 +122,16 @@ type wanted struct {
 	Region string `json:"region"`
 	Size   string `json:"size"`
 	Image  string `json:"image"`
+	// Addresses are those that are reserved for it.
+	Addresses int `json:"addresses"`
+}
+
+// RulesOf is how many pairs of a port and a source the firewall of a host has, as the modules make it.
+func RulesOf(h Host, admins int) int {
+	const families = 2
+	pings := admins
+	if h.Role == RoleSentry {
+		pings = families
+	}
+	return families*len(h.Ports) + admins + pings
 }

@@ -130,6 +130,9 @@ type Host struct {
 	// Region and Size are what a bought machine is, in its cloud's own names.
 	Region string `json:"region,omitempty"`
 	Size   string `json:"size,omitempty"`
+	// Spread is the number of the group of hosts that are on different hardware, of those in one region: a cloud takes only so
+	// many into one. A host never changes it, because some clouds would replace its machine.
+	Spread int `json:"spread,omitempty"`
 	// VolumeGB is the size of the volume for the chain's data of a bought machine, and VolumeDevice where a machine finds its
 	// volume, a path below /dev that may hold *. Both empty: the data is on the machine's own disk.
 	VolumeGB     int    `json:"volume_gb,omitempty"`

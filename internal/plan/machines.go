@@ -32,7 +32,7 @@ func Machines(i deployment.Inventory, sshKeys []string) tofu.Spec {
 func bought(h deployment.Host) tofu.Host {
 	m := tofu.Host{Cloud: h.Provider, Role: string(h.Role), Region: h.Region, Size: h.Size, VolumeGB: h.VolumeGB, Protected: protects(h)}
 	if c, ok := tofu.Lookup(h.Provider); ok && c.Spreads {
-		m.Group = "all"
+		m.Group = groupName(h.Spread)
 	}
 	if h.Role == roster.RoleSentry {
 		m.Ports = append(m.Ports, tofu.Port{Protocol: "tcp", Port: int(access.P2P.Port())})

@@ -156,3 +156,33 @@ func elsewhere(cloud tofu.Cloud, name string, c config.Deployment, resolved, sav
 	}
 	return best
 }
+
+// apart is the number of the group for a host: that of the machine it has, or the first that is not full in its region.
+func apart(cloud tofu.Cloud, h deployment.Host, resolved, saved deployment.Inventory) int {
+	if was, known := saved.Host(h.Name); known && was.Provider == h.Provider && was.Region == h.Region {
+		return was.Spread
+	}
+	members := map[int]map[string]bool{}
+	for _, other := range slices.Concat(resolved.Hosts, saved.Hosts) { // also of those that leave: they are there until then
+		if other.Name == h.Name || other.Provider != h.Provider || other.Region != h.Region {
+			continue
+		}
+		if members[other.Spread] == nil {
+			members[other.Spread] = map[string]bool{}
+		}
+		members[other.Spread][other.Name] = true
+	}
+	n := 0
+	for cloud.Together > 0 && len(members[n]) >= cloud.Together {
+		n++
+	}
+	return n
+}
+
+// groupName is what the configuration calls the group with a number.
+func groupName(n int) string {
+	if n == 0 {
+		return "all"
+	}
+	return fmt.Sprintf("all%d", n+1)
+}

@@ -101,3 +101,47 @@ func regionsOf(cloud string) []string {
 	c, _ := tofu.Lookup(cloud)
 	return c.Regions
 }
+
+// A group takes only so many: the next host is of another one. Who has a machine stays where it is, also when others leave.
+func TestGroupsAreNotOverfilled(t *testing.T) {
+	limit := func(cloud string) int { c, _ := tofu.Lookup(cloud); return c.Together }
+	for _, cloud := range []string{"hetzner", "exoscale"} {
+		region := regionsOf(cloud)[0]
+		resolve := func(saved deployment.Inventory, from, to int) deployment.Inventory {
+			port := 20000
+			f := Facts{Dir: "/x", Own: saved, Ports: func() (string, error) { port++; return fmt.Sprintf("127.0.0.1:%d", port), nil }}
+			text, _, _ := strings.Cut(cloudConfig, "sentries:")
+			text += "sentries:\n"
+			for i := from; i <= to; i++ {
+				text += fmt.Sprintf("  - {name: s%d, provider: %s, region: %s}\n", i, cloud, region)
+			}
+			w, err := Resolve(parse(t, text), f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return w.Own
+		}
+		before := resolve(deployment.Inventory{}, 1, 2*limit(cloud))
+		members := map[string]int{}
+		for _, h := range Machines(before, nil).Hosts {
+			members[h.Cloud+"/"+h.Region+"/"+h.Group]++
+		}
+		for group, n := range members {
+			if in, _, _ := strings.Cut(group, "/"); n > limit(in) {
+				t.Errorf("%d hosts in %s, which takes %d", n, group, limit(in))
+			}
+		}
+		for i := range before.Hosts {
+			before.Hosts[i].Address = "pressenter@192.0.2.1"
+		}
+		after := resolve(before, 3, 2*limit(cloud)+1)
+		for _, h := range after.Hosts {
+			if was, known := before.Host(h.Name); known && was.Spread != h.Spread {
+				t.Errorf("%s was in group %d and is in %d: its machine would be replaced", h.Name, was.Spread, h.Spread)
+			}
+		}
+		if first, _ := after.Host(fmt.Sprintf("s%d", 2*limit(cloud)+1)); groupName(first.Spread) == "all" {
+			t.Errorf("a new host is in a group of which not all have left yet")
+		}
+	}
+}

@@ -41,7 +41,7 @@ func CheckWords(c provision.Check) string {
 	}
 	says := map[string]string{
 		"name": "is taken", "region": "is not there", "size": "cannot be had in its region now", "image": "is not there",
-		"quota": "is too small", "account": "may not buy",
+		"quota": "is too small", "firewall": "would be too many", "account": "may not buy",
 	}[c.What]
 	switch {
 	case c.Unchecked:
@@ -68,6 +68,8 @@ func CheckNext(c provision.Check) string {
 		return fmt.Sprintf("check %s in the environment, and the account at %s; docs/clouds.md says what it has to allow", variable, c.Cloud)
 	case "quota":
 		return fmt.Sprintf("ask %s for a higher limit, or free something there", c.Cloud)
+	case "firewall":
+		return "write fewer or wider networks in admin.cidrs of the config: each is a rule for SSH, and one for pings of what is no sentry"
 	case "name":
 		return fmt.Sprintf("look at it in the console of %s: it may be what an earlier apply left, and costs money", c.Cloud)
 	case "image":

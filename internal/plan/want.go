@@ -297,6 +297,7 @@ func (r *resolver) buy(h *deployment.Host, to deployment.Inventory, c config.Dep
 	if m.Size != "" {
 		h.Size = m.Size
 	}
+	h.Spread = apart(cloud, *h, to, r.Own)
 }
 
 // NotYet stands for the address of a machine that is not bought yet.

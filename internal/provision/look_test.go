@@ -118,3 +118,54 @@ func TestEjectNothingBought(t *testing.T) {
 		t.Errorf("%v\n%s", err, b)
 	}
 }
+
+// Limits that would let only a part be made are known before anything is bought.
+func TestPreflightLimits(t *testing.T) {
+	for name, c := range map[string]struct {
+		cloud    string
+		sentries int
+		admins   int
+		limits   string
+		fits     func(Check) bool
+	}{
+		"reserved addresses": {"digitalocean", 2, 1, `{"digitalocean_reserved_ip": 1}`, func(c Check) bool {
+			return c.What == "quota" && c.Name == "0 of 1 reserved addresses"
+		}},
+		"droplets":  {"digitalocean", 2, 1, `{"digitalocean_droplet": 2}`, func(c Check) bool { return c.What == "quota" && c.Name == "0 of 2 droplets" }},
+		"firewalls": {"hetzner", 50, 1, `{}`, func(c Check) bool { return c.What == "quota" && c.Name == "0 of 50 firewalls" }},
+		"rules":     {"vultr", 1, 30, `{}`, func(c Check) bool { return c.What == "firewall" && c.Host == "v1" && strings.HasPrefix(c.Name, "60 rules") }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, "tofu", "")
+			s := fleet(c.cloud, c.sentries)
+			s.AdminCIDRs = nil
+			for i := range c.admins {
+				s.AdminCIDRs = append(s.AdminCIDRs, fmt.Sprintf("198.51.100.%d/32", i))
+			}
+			r.uses(s)
+			bad := func() (out []Check) {
+				checks, err := r.Preflight(t.Context(), s)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, c := range checks {
+					if !c.OK && !c.Unchecked {
+						out = append(out, c)
+					}
+				}
+				return out
+			}
+			if err := os.WriteFile(filepath.Join(r.cloud, "faults.json"), []byte(`{"limits": `+c.limits+`}`), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if found := bad(); len(found) != 1 || !c.fits(found[0]) {
+				t.Errorf("found %+v", found)
+			}
+			s.AdminCIDRs = s.AdminCIDRs[:1]
+			s.Hosts = fleet(c.cloud, 0).Hosts
+			if found := bad(); len(found) != 0 {
+				t.Errorf("with one host: %+v", found)
+			}
+		})
+	}
+}

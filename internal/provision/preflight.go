@@ -14,7 +14,7 @@ import (
 type Check struct {
 	Cloud string `json:"cloud"`
 	Host  string `json:"host,omitempty"` // empty for what all have in common
-	What  string `json:"what"`           // account, quota, region, size, image, name; or words for what is unchecked or refused
+	What  string `json:"what"`           // account, quota, region, size, image, name, firewall; or words for what is unchecked or refused
 	Name  string `json:"name,omitempty"` // the cloud's own
 	OK    bool   `json:"ok"`
 	// Unchecked: this cloud's provider cannot be asked, so nobody looked.
@@ -75,10 +75,22 @@ func (w *Workspace) preflight(ctx context.Context, cloud string, spec tofu.Spec)
 			out = append(out, check)
 		}
 	}
+	out = append(out, rules(c, spec)...)
 	for _, what := range c.Unchecked {
 		out = append(out, Check{Cloud: cloud, What: what, Unchecked: true})
 	}
 	return out, nil
+}
+
+// rules says of which hosts the firewall would have more rules than their cloud takes: it would be made in part.
+func rules(c tofu.Cloud, spec tofu.Spec) []Check {
+	var out []Check
+	for _, name := range slices.Sorted(maps.Keys(spec.Hosts)) {
+		if n := tofu.RulesOf(spec.Hosts[name], len(spec.AdminCIDRs)); c.Rules > 0 && n > c.Rules {
+			out = append(out, Check{Cloud: c.Name, Host: name, What: "firewall", Name: fmt.Sprintf("%d rules of at most %d", n, c.Rules)})
+		}
+	}
+	return out
 }
 
 // whatFailed is what a cloud refused: some answer a size that they do not have with an error.

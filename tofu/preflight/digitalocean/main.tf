@@ -7,6 +7,8 @@ variable "hosts" {
     region = string
     size   = string
     image  = string
+
+    addresses = number # to be reserved for it
   }))
 }
 
@@ -25,6 +27,13 @@ data "digitalocean_images" "all" {
 
 data "digitalocean_droplets" "all" {}
 
+locals {
+  fresh = [for h in var.hosts : h if !contains(data.digitalocean_droplets.all.droplets[*].name, h.name)]
+
+  # The provider does not list reserved addresses. Every sentry that was made with the modules has one.
+  reserved = length([for d in data.digitalocean_droplets.all.droplets : d if contains(coalesce(d.tags, []), "pressenter-role:sentry")])
+}
+
 output "checks" {
   description = "One line for each thing looked at."
   value = concat(
@@ -35,7 +44,11 @@ output "checks" {
       },
       {
         host = "", what = "quota", name = "${length(data.digitalocean_droplets.all.droplets)} of ${data.digitalocean_account.own.droplet_limit} droplets"
-        ok   = length(data.digitalocean_droplets.all.droplets) + length([for h in var.hosts : h if !contains(data.digitalocean_droplets.all.droplets[*].name, h.name)]) <= data.digitalocean_account.own.droplet_limit
+        ok   = length(data.digitalocean_droplets.all.droplets) + length(local.fresh) <= data.digitalocean_account.own.droplet_limit
+      },
+      {
+        host = "", what = "quota", name = "${local.reserved} of ${data.digitalocean_account.own.floating_ip_limit} reserved addresses"
+        ok   = local.reserved + sum(concat([0], local.fresh[*].addresses)) <= data.digitalocean_account.own.floating_ip_limit
       },
     ],
     flatten([

@@ -18,9 +18,17 @@ data "hcloud_images" "all" {}
 
 data "hcloud_servers" "all" {}
 
+data "hcloud_firewalls" "all" {}
+
+locals {
+  # Each host has a firewall. An account has 50: https://docs.hetzner.com/cloud/firewalls/faq
+  walls = length(data.hcloud_firewalls.all.firewalls)
+  fresh = length([for h in var.hosts : h if !contains([for f in data.hcloud_firewalls.all.firewalls : f.name], h.name)])
+}
+
 output "checks" {
   description = "One line for each thing looked at."
-  value = flatten([
+  value = concat([{ host = "", what = "quota", name = "${local.walls} of 50 firewalls", ok = local.walls + local.fresh <= 50 }], flatten([
     for name, h in var.hosts : [
       {
         host = name, what = "region", name = h.region
@@ -43,5 +51,5 @@ output "checks" {
         ok   = !contains([for s in data.hcloud_servers.all.servers : s.name], h.name)
       },
     ]
-  ])
+  ]))
 }
