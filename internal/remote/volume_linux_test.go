@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -40,6 +41,28 @@ func newDisk(t *testing.T, h *lab.Host, bytes int64) disk {
 	}
 	in(t, h, fmt.Sprintf("mknod %s b %d %d", d.device, unix.Major(uint64(st.Rdev)), unix.Minor(uint64(st.Rdev))))
 	return d
+}
+
+// grow is what a cloud does when a volume is made larger.
+func (d disk) grow(t *testing.T, bytes int64) {
+	t.Helper()
+	if err := os.Truncate(d.file, bytes); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), "losetup", "--set-capacity", d.device).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+}
+
+// mayGrow says whether this process has what the kernel asks for to grow a file system in use, and so a lab's servers.
+func mayGrow(t *testing.T) bool {
+	t.Helper()
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		t.Fatal(err)
+	}
+	return data[0].Effective&(1<<unix.CAP_SYS_RESOURCE) != 0
 }
 
 // TestVolume sets a server up with a volume: the daemon's home goes there and what signs does not, it stays
@@ -77,6 +100,15 @@ func TestVolume(t *testing.T) {
 	host.VolumeGB = 10
 	if err := k.StartAgent(t.Context(), host); err == nil || !strings.Contains(err.Error(), "10 GB were bought") {
 		t.Errorf("a volume that did not grow: %v", err)
+	}
+	// The cloud makes it larger while it is mounted, and what is on it stays.
+	d.grow(t, 11<<30)
+	if err := k.StartAgent(t.Context(), host); err != nil && !mayGrow(t) {
+		t.Log("this computer lets nobody grow a file system that is in use: ", err)
+	} else if err != nil {
+		t.Errorf("a volume that grew: %v", err)
+	} else if got := in(t, h, "df --output=size -BG /var/lib/pressenter/node/home | tail -1; ls /var/lib/pressenter/node/home/kept"); !regexp.MustCompile(`^\s*1[01]G\s`).MatchString(got) || !strings.Contains(got, "kept") {
+		t.Errorf("the file system of 11 GB has %q", got)
 	}
 	if got := in(t, h, "systemctl show -p RequiresMountsFor --value pressenter-node"); !strings.Contains(got, "/var/lib/pressenter/node/home") {
 		t.Errorf("the node needs %s", got)
