@@ -108,7 +108,8 @@ var exoscale = &cloud{
 			},
 		},
 		"exoscale_block_storage_volume": {
-			forceNew: []string{"zone"}, grows: []string{"size"}, importID: beforeZone, unread: []string{"snapshot_target"},
+			forceNew: []string{"zone"}, grows: []string{"size"}, importID: beforeZone,
+			unread: []string{"snapshot_target", "size", "labels"}, // resource_volume.go: read only where the state has them
 			check: func(c *change) error {
 				if c.planned["size"] == nil && c.planned["snapshot_target"] == nil {
 					return errors.New("size or snapshot_target must be given")

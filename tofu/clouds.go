@@ -148,7 +148,7 @@ var clouds = []Cloud{
 		Keeps: []string{RoleSentry}, Rules: 50, Verified: true,
 		Swept:      []string{"vultr_instance"},
 		Journalled: []string{"vultr_block_storage", "vultr_firewall_group", "vultr_firewall_rule", "vultr_reserved_ip"},
-		Unchecked:  []string{"images", "whether a name is taken", "limits of the account", "prices of the account"},
+		Unchecked:  []string{"limits of the account", "prices of the account"},
 	},
 	{
 		// The defaults are OVHcloud's: flavors, regions and names of images differ in every OpenStack. Variables: the

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -163,6 +164,7 @@ func TestCommonPartRefuses(t *testing.T) {
 		"private key":      {func(v *values) { v.SSHKeys = []string{"-----BEGIN OPENSSH PRIVATE KEY-----\nabc"} }, "public key file"},
 		"two lines":        {func(v *values) { v.SSHKeys = []string{"ssh-ed25519 AAAA me\nruncmd: x"} }, "public key file"},
 		"no key":           {func(v *values) { v.SSHKeys = []string{} }, "There must be a key"},
+		"too many keys":    {func(v *values) { v.SSHKeys = slices.Repeat(v.SSHKeys, 1000) }, "12000 characters"},
 		"inside a network": {func(v *values) { v.AdminCIDRs = []string{"192.0.2.7/24"} }, "CIDR"},
 		"bare address":     {func(v *values) { v.AdminCIDRs = []string{"192.0.2.7"} }, "CIDR"},
 		"id":               {func(v *values) { v.ID = "0123456789AB" }, "hexadecimal"},

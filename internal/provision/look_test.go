@@ -119,6 +119,34 @@ func TestEjectNothingBought(t *testing.T) {
 	}
 }
 
+// Vultr's systems are numbers: what one is, and that there is none, is said before it is bought, and that a label is taken.
+func TestPreflightOfNumbers(t *testing.T) {
+	r := newRig(t, "tofu", "")
+	s := fleet("vultr", 1)
+	r.apply(s)
+	checks, err := r.Preflight(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, fits := range map[string]func(Check) bool{
+		"a system":      func(c Check) bool { return c.What == "image" && c.OK && strings.HasPrefix(c.Name, "2136, Debian 12") },
+		"a taken label": func(c Check) bool { return c.What == "name" && !c.OK && c.Host == "v1" },
+	} {
+		if !slices.ContainsFunc(checks, fits) {
+			t.Errorf("%s: not in %+v", name, checks)
+		}
+	}
+	s1 := s.Hosts["s1"]
+	s1.Image = "1"
+	s.Hosts = map[string]tofu.Host{"s9": s1}
+	if checks, err = r.Preflight(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(checks, func(c Check) bool { return !c.OK && !c.Unchecked && strings.Contains(c.Why, "vultr_os") }) {
+		t.Errorf("a system that is not there: %+v", checks)
+	}
+}
+
 // Limits that would let only a part be made are known before anything is bought.
 func TestPreflightLimits(t *testing.T) {
 	for name, c := range map[string]struct {

@@ -31,6 +31,12 @@ variable "ssh_keys" {
     ])
     error_message = "There must be a key, and each must be one line of a public key file, as in id_ed25519.pub."
   }
+
+  # They are in the user data, of which no cloud takes less than 16 KB.
+  validation {
+    condition     = length(join("", var.ssh_keys)) <= 12000
+    error_message = "All keys together have at most 12000 characters."
+  }
 }
 
 variable "admin_cidrs" {
