@@ -111,7 +111,7 @@ var openstack = &cloud{
 			legacy: true, defaults: map[string]any{"volume_retype_policy": "never"}, grows: []string{"size"},
 			forceNew: strings.Fields("region availability_zone snapshot_id source_vol_id image_id backup_id consistency_group_id source_replica scheduler_hints"),
 			unread:   strings.Fields("volume_retype_policy enable_online_resize scheduler_hints image_id backup_id"),
-			check:    func(c *change) error { return between("size", c.planned["size"], 1, 12000) },
+			check:    openstackVolume,
 			fill: func(c *change) {
 				c.set("availability_zone", "nova")
 				c.set("volume_type", "classic")
@@ -426,6 +426,16 @@ func openstackKeys(w *world, o object) []string {
 		out = append(out, text(k["public_key"]))
 	}
 	return out
+}
+
+// openstackVolume is a range, and resource_openstack_blockstorage_volume_v3.go: what is attached grows only where it may.
+func openstackVolume(c *change) error {
+	o := c.planned
+	attached := len(c.w.having("openstack_compute_volume_attach_v2", "volume_id", c.id)) > 0
+	if c.prior != nil && number(o["size"]) > number(c.prior["size"]) && attached && o["enable_online_resize"] != true {
+		return fmt.Errorf("error extending openstack_blockstorage_volume_v3 %s, volume is attached to the instance and resizing online is disabled, see enable_online_resize option", c.id)
+	}
+	return between("size", o["size"], 1, 12000)
 }
 
 func openstackFirewalls(w *world) map[string]Firewall {

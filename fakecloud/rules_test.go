@@ -355,6 +355,10 @@ func TestOpenstackRefuses(t *testing.T) {
 	x.held("a group in use", "openstack_networking_secgroup_v2", group, "resource_in_use")
 	x.held("a volume in use", "openstack_blockstorage_volume_v3", volume, "resource_in_use")
 	x.outgrown("volumes only grow", "openstack_blockstorage_volume_v3", volume, object{"size": 10.0}, "only grow")
+	x.outgrown("an attached volume grows if it may", "openstack_blockstorage_volume_v3", volume, object{"size": 30.0}, "enable_online_resize")
+	if err := x.update("openstack_blockstorage_volume_v3", volume, object{"size": 30.0, "enable_online_resize": true}); err != nil {
+		t.Errorf("an attached volume that may grow: %v", err)
+	}
 	spread := x.made("openstack_compute_servergroup_v2", object{"name": "g", "policies": []any{"anti-affinity"}})
 	member := with(instance, object{"network": []any{object{"name": "n"}}, "scheduler_hints": []any{object{"group": spread["id"]}}})
 	for range 10 {

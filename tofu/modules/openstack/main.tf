@@ -187,6 +187,9 @@ resource "openstack_blockstorage_volume_v3" "data" {
   description = "pressenter ${var.id}"
   size        = each.value.volume_gb
   metadata    = local.labels[each.key]
+
+  # Otherwise the provider refuses to let one grow that is attached.
+  enable_online_resize = true
 }
 
 # An attachment is destroyed before its instance is stopped: what drives this stops the node and unmounts first.
