@@ -41,7 +41,8 @@ var exoscale = &cloud{
 		"exoscale_compute_instance": {
 			legacy: true, defaults: map[string]any{"enable_tpm": false, "ipv6": false, "private": false},
 			forceNew: strings.Fields("anti_affinity_group_ids deploy_target_id enable_secure_boot ssh_key ssh_keys template_id zone private"),
-			unread:   []string{"private"}, guard: "destroy_protected", grows: []string{"disk_size"}, importID: beforeZone,
+			// resource.go, rApply: it sets neither of them.
+			unread: []string{"private", "destroy_protected", "block_storage_volume_ids"}, guard: "destroy_protected", grows: []string{"disk_size"}, importID: beforeZone,
 			refs: []ref{
 				{attr: "ssh_keys", to: "exoscale_ssh_key", by: []string{"name"}},
 				{attr: "ssh_key", to: "exoscale_ssh_key", by: []string{"name"}},
@@ -156,6 +157,10 @@ func exoscaleInstance(c *change) error {
 		volume := c.w.get("exoscale_block_storage_volume", id)
 		if text(volume["zone"]) != text(o["zone"]) {
 			return fmt.Errorf("volume %s is in zone %s and the instance in %s (HTTP 404)", text(id), text(volume["zone"]), text(o["zone"]))
+		}
+		// Nobody says that the API takes an attachment that there is already, which the provider asks for after an import.
+		if c.prior != nil && !slices.Contains(texts(c.prior["block_storage_volume_ids"]), text(id)) && slices.Contains(texts(c.w.get(c.typ, c.id)["block_storage_volume_ids"]), text(id)) {
+			return fmt.Errorf("volume %s is attached to this instance already (HTTP 409)", text(id))
 		}
 		for _, other := range c.w.having(c.typ, "block_storage_volume_ids", id) {
 			if text(other["id"]) != c.id {

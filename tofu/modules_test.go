@@ -145,7 +145,7 @@ var servers = map[string][]string{
 	"digitalocean_droplet":          {"ssh_keys", "user_data", "image", "droplet_agent"},
 	"vultr_instance":                {"ssh_key_ids", "user_data", "os_id", "reserved_ip_id", "user_scheme"},
 	"openstack_compute_instance_v2": {"key_pair", "user_data", "image_id", "image_name", "config_drive", "network", "scheduler_hints"},
-	"exoscale_compute_instance":     {"ssh_keys", "user_data", "template_id", "private"},
+	"exoscale_compute_instance":     {"ssh_keys", "user_data", "template_id", "private", "block_storage_volume_ids"},
 	"aws_instance":                  {"key_name", "user_data", "ami"},
 	"google_compute_instance":       {"metadata", "boot_disk[0].initialize_params[0].image"},
 }

@@ -33,6 +33,8 @@ type Change struct {
 	Because []string `json:"because,omitempty"`
 	// Protected: the cloud refuses to delete it as it is.
 	Protected bool `json:"protected,omitempty"`
+
+	unsaid bool // the state does not know whether it is protected
 }
 
 // Loses says whether the change destroys something that there is.
@@ -63,8 +65,13 @@ type protection struct {
 	Google   json.RawMessage `json:"deletion_protection"`
 }
 
-func (p protection) on() bool {
-	return slices.ContainsFunc([]json.RawMessage{p.Hetzner, p.Exoscale, p.AWS, p.Google}, func(m json.RawMessage) bool { return string(m) == "true" })
+func (p protection) on() bool { return p.is("true") }
+
+// unsaid is what an import leaves of a protection that the provider does not read back.
+func (p protection) unsaid() bool { return !p.is("true") && !p.is("false") }
+
+func (p protection) is(value string) bool {
+	return slices.ContainsFunc([]json.RawMessage{p.Hetzner, p.Exoscale, p.AWS, p.Google}, func(m json.RawMessage) bool { return string(m) == value })
 }
 
 // read takes a plan in the tool's JSON apart, as it comes.
@@ -135,6 +142,7 @@ func (r resourceChange) change() (Change, bool) {
 	c := Change{
 		Address: r.Address, Cloud: strings.TrimPrefix(r.ModuleAddress, "module."), Type: r.Type, Kind: kindOf(r.Type),
 		Host: hostOf(r.Address), Action: action, Protected: r.Change.Before.on(),
+		unsaid: r.Change.Before.unsaid(),
 	}
 	if c.Kind == Spread || c.Kind == Network {
 		c.Host = ""

@@ -161,7 +161,9 @@ func TestPreflightLimits(t *testing.T) {
 		}},
 		"droplets":  {"digitalocean", 2, 1, `{"digitalocean_droplet": 2}`, func(c Check) bool { return c.What == "quota" && c.Name == "0 of 2 droplets" }},
 		"firewalls": {"hetzner", 50, 1, `{}`, func(c Check) bool { return c.What == "quota" && c.Name == "0 of 50 firewalls" }},
-		"rules":     {"vultr", 1, 30, `{}`, func(c Check) bool { return c.What == "firewall" && c.Host == "v1" && strings.HasPrefix(c.Name, "60 rules") }},
+		"rules": {"vultr", 1, 30, `{}`, func(c Check) bool {
+			return c.What == "firewall" && c.Host == "v1" && strings.HasPrefix(c.Name, "60 rules")
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, "tofu", "")

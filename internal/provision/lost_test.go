@@ -382,3 +382,37 @@ func TestFormerStateIsNotKept(t *testing.T) {
 		}
 	}
 }
+
+// What a cloud protects is protected after its state was lost, too, also where the provider cannot read that back: destroying
+// it without taking that off would be refused half way.
+func TestProtectedAfterTheStateWasLost(t *testing.T) {
+	for _, cloud := range []string{"hetzner", "exoscale"} {
+		t.Run(cloud, func(t *testing.T) {
+			r := newRig(t, "tofu", "")
+			s := fleet(cloud, 0)
+			v := s.Hosts["v1"]
+			v.Protected = true
+			s.Hosts["v1"] = v
+			r.apply(s)
+			if err := os.Remove(r.path(stateFile)); err != nil {
+				t.Fatal(err)
+			}
+			r.again()
+			p := r.plan(nothing(s))
+			if got := p.Protected(); !slices.Equal(got, []string{"v1"}) {
+				t.Errorf("protected: %v", got)
+			}
+			u, err := r.Unprotect(t.Context(), p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Apply(t.Context(), u); err != nil {
+				t.Fatal(err)
+			}
+			r.apply(nothing(s))
+			if left := r.objects(); len(left) > 0 {
+				t.Errorf("the cloud still has %v", left)
+			}
+		})
+	}
+}

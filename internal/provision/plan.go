@@ -106,6 +106,9 @@ func (w *Workspace) plan(ctx context.Context, spec tofu.Spec, args ...string) (*
 		if err != nil {
 			return nil, fmt.Errorf("read the plan: %w", err)
 		}
+		if err := w.recallProtection(p); err != nil {
+			return nil, err
+		}
 	}
 	p.digest, err = digest(p.file)
 	return p, err

@@ -58,6 +58,22 @@ func (w *Workspace) Unprotect(ctx context.Context, p *Plan) (*Plan, error) {
 	return u, nil
 }
 
+// recallProtection says of servers of which the state does not know it whether their cloud protects them: as they were
+// applied last. Exoscale's provider does not read it back.
+func (w *Workspace) recallProtection(p *Plan) error {
+	for i, c := range p.Changes {
+		if cloud, _ := tofu.Lookup(c.Cloud); !c.Loses() || c.Kind != Server || !c.unsaid || !cloud.Protects {
+			continue
+		}
+		was, err := w.applied(p.Spec)
+		if err != nil {
+			return err
+		}
+		p.Changes[i].Protected = was.Hosts[c.Host].Protected
+	}
+	return nil
+}
+
 // applied is the configuration of the last run, with hosts of earlier ones that are not in it, and former ones that no run
 // knows.
 func (w *Workspace) applied(wanted tofu.Spec) (tofu.Spec, error) {

@@ -89,9 +89,10 @@ resource "exoscale_compute_instance" "host" {
   # Named here and not the other way round, so a replaced instance goes first and its volume moves on.
   block_storage_volume_ids = each.value.volume_gb > 0 ? [exoscale_block_storage_volume.data[each.key].id] : []
 
-  # The provider cannot read private back, and would replace an imported instance for it.
+  # The provider cannot read private back, and would replace an imported instance for it; nor its volumes, and would attach
+  # them once more. So a volume that is made anew is attached by hand, or with a new instance.
   lifecycle {
-    ignore_changes = [ssh_keys, user_data, template_id, private]
+    ignore_changes = [ssh_keys, user_data, template_id, private, block_storage_volume_ids]
   }
 
   # Rules before the first boot.
