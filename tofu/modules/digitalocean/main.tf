@@ -4,10 +4,19 @@
 locals {
   # Tags are words of an account. A host's tag selects its firewall, so it carries the id as names do.
   deployment_tags = ["pressenter:${var.id}", "pressenter-deployment:${var.deployment}"]
-  tags = {
+  tags = tomap({
     for name, h in var.hosts :
     name => concat(local.deployment_tags, ["pressenter-host:${local.names[name]}", "pressenter-role:${h.role}"])
-  }
+  })
+}
+
+# Each reference to a resource from within another one decodes all of its instances, once for each machine. So they are looked
+# up here, where it is done once.
+locals {
+  tag_names   = tomap({ for name, r in digitalocean_tag.host : name => r.name })
+  volume_ids  = tomap({ for name, r in digitalocean_volume.data : name => r.id })
+  reserved    = tomap({ for name, r in digitalocean_reserved_ip.host : name => r.ip_address })
+  droplet_ids = tomap({ for name, r in digitalocean_droplet.host : name => r.id })
 }
 
 resource "digitalocean_tag" "host" {
@@ -22,7 +31,7 @@ resource "digitalocean_firewall" "host" {
   for_each = var.hosts
 
   name = local.names[each.key]
-  tags = [digitalocean_tag.host[each.key].name]
+  tags = [local.tag_names[each.key]]
 
   dynamic "inbound_rule" {
     for_each = local.rules[each.key]
@@ -71,7 +80,7 @@ resource "digitalocean_droplet" "host" {
   resize_disk = false
 
   # Named here and not in an attachment of its own: this way the droplet is shut down, then the volume is detached.
-  volume_ids        = each.value.volume_gb > 0 ? [digitalocean_volume.data[each.key].id] : []
+  volume_ids        = each.value.volume_gb > 0 ? [local.volume_ids[each.key]] : []
   graceful_shutdown = true
 
   timeouts {
@@ -101,6 +110,6 @@ resource "digitalocean_reserved_ip" "host" {
 resource "digitalocean_reserved_ip_assignment" "host" {
   for_each = local.dialled
 
-  ip_address = digitalocean_reserved_ip.host[each.key].ip_address
-  droplet_id = digitalocean_droplet.host[each.key].id
+  ip_address = local.reserved[each.key]
+  droplet_id = local.droplet_ids[each.key]
 }

@@ -15,6 +15,14 @@ locals {
   pings_in = { for key, r in local.rule_list : key => r if r.port == 0 }
 }
 
+# Each reference to a resource from within another one decodes all of its instances, once for each machine. So they are looked
+# up here, where it is done once.
+locals {
+  group_ids  = tomap({ for name, r in exoscale_security_group.host : name => r.id })
+  spread_ids = tomap({ for key, r in exoscale_anti_affinity_group.spread : key => r.id })
+  volume_ids = tomap({ for name, r in exoscale_block_storage_volume.data : name => r.id })
+}
+
 data "exoscale_template" "image" {
   for_each = local.templates
 
@@ -40,7 +48,7 @@ resource "exoscale_security_group" "host" {
 resource "exoscale_security_group_rule" "in" {
   for_each = local.ports_in
 
-  security_group_id = exoscale_security_group.host[each.value.host].id
+  security_group_id = local.group_ids[each.value.host]
   type              = "INGRESS"
   description       = "pressenter ${var.id}"
   cidr              = each.value.source
@@ -52,7 +60,7 @@ resource "exoscale_security_group_rule" "in" {
 resource "exoscale_security_group_rule" "ping" {
   for_each = local.pings_in
 
-  security_group_id = exoscale_security_group.host[each.value.host].id
+  security_group_id = local.group_ids[each.value.host]
   type              = "INGRESS"
   description       = "pressenter ${var.id}"
   cidr              = each.value.source
@@ -83,11 +91,11 @@ resource "exoscale_compute_instance" "host" {
   destroy_protected = each.value.protected
   labels            = local.labels[each.key]
 
-  security_group_ids      = [exoscale_security_group.host[each.key].id]
-  anti_affinity_group_ids = each.value.group != "" ? [exoscale_anti_affinity_group.spread["${each.value.group}-${each.value.region}"].id] : []
+  security_group_ids      = [local.group_ids[each.key]]
+  anti_affinity_group_ids = each.value.group != "" ? [local.spread_ids["${each.value.group}-${each.value.region}"]] : []
 
   # Named here and not the other way round, so a replaced instance goes first and its volume moves on.
-  block_storage_volume_ids = each.value.volume_gb > 0 ? [exoscale_block_storage_volume.data[each.key].id] : []
+  block_storage_volume_ids = each.value.volume_gb > 0 ? [local.volume_ids[each.key]] : []
 
   # The provider cannot read private back, and would replace an imported instance for it; nor its volumes, and would attach
   # them once more. So a volume that is made anew is attached by hand, or with a new instance.

@@ -14,11 +14,22 @@ locals {
 
   direct  = { for place, p in local.places : place => lower(data.openstack_networking_network_v2.external[place].shared) == "true" }
   private = { for place, p in local.places : place => p if !local.direct[place] }
-  floats  = { for name, h in var.hosts : name => h if !local.direct[h.region] }
+  floats  = tomap({ for name, h in var.hosts : name => h if !local.direct[h.region] })
 
   # Networks' tags have at most 60 characters.
   deployment_tags = [for key, value in local.deployment_labels : substr("${key}=${value}", 0, 60)]
-  tags            = { for name, labels in local.labels : name => [for key, value in labels : substr("${key}=${value}", 0, 60)] }
+  tags            = tomap({ for name, labels in local.labels : name => [for key, value in labels : substr("${key}=${value}", 0, 60)] })
+}
+
+# Each reference to a resource from within another one decodes all of its instances, once for each machine. So they are looked
+# up here, where it is done once.
+locals {
+  group_ids    = tomap({ for name, r in openstack_networking_secgroup_v2.host : name => r.id })
+  port_ids     = tomap({ for name, r in openstack_networking_port_v2.host : name => r.id })
+  floating     = tomap({ for name, r in openstack_networking_floatingip_v2.host : name => r.address })
+  spread_ids   = tomap({ for key, r in openstack_compute_servergroup_v2.spread : key => r.id })
+  instance_ids = tomap({ for name, r in openstack_compute_instance_v2.host : name => r.id })
+  volume_ids   = tomap({ for name, r in openstack_blockstorage_volume_v3.data : name => r.id })
 }
 
 data "openstack_networking_network_v2" "external" {
@@ -81,7 +92,7 @@ resource "openstack_networking_secgroup_rule_v2" "in" {
   for_each = local.rule_list
 
   region            = local.places[var.hosts[each.value.host].region].region
-  security_group_id = openstack_networking_secgroup_v2.host[each.value.host].id
+  security_group_id = local.group_ids[each.value.host]
   direction         = "ingress"
   ethertype         = each.value.v6 ? "IPv6" : "IPv4"
   protocol          = each.value.protocol == "icmp" && each.value.v6 ? "ipv6-icmp" : each.value.protocol
@@ -98,7 +109,7 @@ resource "openstack_networking_port_v2" "host" {
   region             = local.places[each.value.region].region
   name               = local.names[each.key]
   admin_state_up     = true
-  security_group_ids = [openstack_networking_secgroup_v2.host[each.key].id]
+  security_group_ids = [local.group_ids[each.key]]
   tags               = local.tags[each.key]
   network_id = (local.direct[each.value.region]
     ? data.openstack_networking_network_v2.external[each.value.region].id
@@ -126,8 +137,8 @@ resource "openstack_networking_floatingip_associate_v2" "host" {
   for_each = local.floats
 
   region      = local.places[each.value.region].region
-  floating_ip = openstack_networking_floatingip_v2.host[each.key].address
-  port_id     = openstack_networking_port_v2.host[each.key].id
+  floating_ip = local.floating[each.key]
+  port_id     = local.port_ids[each.key]
 
   # An address can be given out only once its router has a leg in the network.
   depends_on = [openstack_networking_router_interface_v2.private]
@@ -158,14 +169,14 @@ resource "openstack_compute_instance_v2" "host" {
   stop_before_destroy = true
 
   network {
-    port = openstack_networking_port_v2.host[each.key].id
+    port = local.port_ids[each.key]
   }
 
   dynamic "scheduler_hints" {
     for_each = each.value.group != "" ? ["${each.value.group}-${each.value.region}"] : []
 
     content {
-      group = openstack_compute_servergroup_v2.spread[scheduler_hints.value].id
+      group = local.spread_ids[scheduler_hints.value]
     }
   }
 
@@ -197,6 +208,6 @@ resource "openstack_compute_volume_attach_v2" "data" {
   for_each = local.with_volume
 
   region      = local.places[each.value.region].region
-  instance_id = openstack_compute_instance_v2.host[each.key].id
-  volume_id   = openstack_blockstorage_volume_v3.data[each.key].id
+  instance_id = local.instance_ids[each.key]
+  volume_id   = local.volume_ids[each.key]
 }

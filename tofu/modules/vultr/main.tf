@@ -3,14 +3,22 @@
 
 locals {
   # Tags are words.
-  tags = {
+  tags = tomap({
     for name, h in var.hosts : name => [
       "pressenter-${var.id}",
       "pressenter-deployment-${var.deployment}",
       "pressenter-host-${name}",
       "pressenter-role-${h.role}",
     ]
-  }
+  })
+}
+
+# Each reference to a resource from within another one decodes all of its instances, once for each machine. So they are looked
+# up here, where it is done once.
+locals {
+  group_ids    = tomap({ for name, r in vultr_firewall_group.host : name => r.id })
+  reserved_ids = tomap({ for name, r in vultr_reserved_ip.host : name => r.id })
+  instance_ids = tomap({ for name, r in vultr_instance.host : name => r.id })
 }
 
 resource "vultr_firewall_group" "host" {
@@ -22,7 +30,7 @@ resource "vultr_firewall_group" "host" {
 resource "vultr_firewall_rule" "in" {
   for_each = local.rule_list
 
-  firewall_group_id = vultr_firewall_group.host[each.value.host].id
+  firewall_group_id = local.group_ids[each.value.host]
   protocol          = each.value.protocol
   port              = each.value.port == 0 ? "" : tostring(each.value.port)
   ip_type           = each.value.v6 ? "v6" : "v4"
@@ -58,8 +66,8 @@ resource "vultr_instance" "host" {
   user_data         = local.cloud_init
   enable_ipv6       = true
   activation_email  = false
-  firewall_group_id = vultr_firewall_group.host[each.key].id
-  reserved_ip_id    = each.value.role == "sentry" ? vultr_reserved_ip.host[each.key].id : null
+  firewall_group_id = local.group_ids[each.key]
+  reserved_ip_id    = each.value.role == "sentry" ? local.reserved_ids[each.key] : null
   tags              = local.tags[each.key]
 
   # The provider cannot read reserved_ip_id and user_scheme back, and would replace an imported instance for them. So a new
@@ -80,6 +88,6 @@ resource "vultr_block_storage" "data" {
   region               = each.value.region
   size_gb              = each.value.volume_gb
   block_type           = "high_perf"
-  attached_to_instance = vultr_instance.host[each.key].id
+  attached_to_instance = local.instance_ids[each.key]
   live                 = true # otherwise attaching restarts the instance
 }
