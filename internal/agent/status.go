@@ -121,7 +121,7 @@ func observeProcesses(f Folder, r Runner) api.NodeStatus {
 		return n // it has not written its first report yet
 	}
 	n.Phase, n.Since, n.Restarts = string(report.Phase), report.Since, report.Restarts
-	n.RestartToken, n.Revision, n.Findings = report.RestartToken, report.Revision, report.Findings
+	n.RestartToken, n.Revision, n.Core, n.Findings = report.RestartToken, report.Revision, report.Core, report.Findings
 	return n
 }
 

@@ -81,7 +81,7 @@ func (k *keeper) follow(ctx context.Context, f facts, v verdict) error {
 	if err != nil {
 		return err
 	}
-	spec := k.spec(f, v, files.Revision())
+	spec := k.spec(f, v, files)
 	old, specErr := k.nodeSpec() // one that cannot be read is written anew
 	if !v.sign && k.signs() || f.up && k.mustRest(old, spec, v) {
 		k.Logger.Info("stopping node before it may go on", "revision", spec.Revision, "sign", v.sign)
@@ -129,12 +129,13 @@ func (k *keeper) ensureUp(f facts, v verdict) error {
 }
 
 // spec is what the supervisor is told.
-func (k *keeper) spec(f facts, v verdict, revision string) supervisor.Spec {
+func (k *keeper) spec(f facts, v verdict, files node.Files) supervisor.Spec {
 	s := supervisor.Spec{
 		Daemon:       f.host.Enrollment.Daemon,
 		RPC:          "http://" + f.host.Enrollment.Listen.RPC,
 		BlockTime:    v.roster.Chain.BlockTime,
-		Revision:     revision,
+		Revision:     files.Revision(),
+		Core:         files.Core(),
 		RestartToken: v.self.Restart,
 	}
 	for _, p := range node.Dials(v.roster, v.self, node.LocalOf(f.host.Enrollment.Listen)) {
@@ -145,7 +146,7 @@ func (k *keeper) spec(f facts, v verdict, revision string) supervisor.Spec {
 
 // sameSpec compares what the agent sets; the supervisor's reading fills in defaults.
 func sameSpec(a, b supervisor.Spec) bool {
-	return a.Daemon == b.Daemon && a.RPC == b.RPC && a.Revision == b.Revision && a.RestartToken == b.RestartToken &&
+	return a.Daemon == b.Daemon && a.RPC == b.RPC && a.Revision == b.Revision && a.Core == b.Core && a.RestartToken == b.RestartToken &&
 		(a.BlockTime == b.BlockTime || b.BlockTime == 0) && slices.Equal(a.Peers, b.Peers)
 }
 

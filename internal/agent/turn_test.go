@@ -121,6 +121,8 @@ func TestSigningDoesNotEnd(t *testing.T) {
 func TestChangeRestartsNothing(t *testing.T) {
 	r := newValidator(t)
 	r.mustTurn(t)
+	before, err := supervisor.ReadSpec(string(r.Folder))
+	must(t, err)
 	r.next(t, func(n *roster.Roster) { n.Members = append(n.Members, sentry("s3", "c", n.Generation)) })
 	r.mustTurn(t)
 	if r.run.stops != 0 || r.run.starts != 1 {
@@ -130,6 +132,10 @@ func TestChangeRestartsNothing(t *testing.T) {
 	must(t, err)
 	if len(spec.Peers) != 3 || spec.RestartToken != 0 {
 		t.Errorf("spec %+v", spec)
+	}
+	// On a person's computer the node cannot be told either: all of its configuration takes a restart.
+	if before.Core == "" || spec.Core == "" || spec.Core == before.Core {
+		t.Errorf("what takes a restart is %q, was %q", spec.Core, before.Core)
 	}
 	r.next(t, func(n *roster.Roster) {
 		for i := range n.Members {

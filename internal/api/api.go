@@ -203,16 +203,18 @@ type NodeStatus struct {
 	Since    time.Time `json:"since,omitzero"`
 	Restarts int       `json:"restarts"`
 	// RestartToken is the roster generation whose restart is in effect.
-	RestartToken uint64    `json:"restart_token"`
-	Revision     string    `json:"revision,omitempty"`
-	Answers      bool      `json:"answers"` // the RPC answered
-	Version      string    `json:"version,omitempty"`
-	Network      string    `json:"network,omitempty"`
-	NodeID       string    `json:"node_id,omitempty"`
-	Height       int64     `json:"height"`
-	BlockTime    time.Time `json:"block_time,omitzero"`
-	CatchingUp   bool      `json:"catching_up"`
-	Peers        []Peer    `json:"peers,omitempty"`
+	RestartToken uint64 `json:"restart_token"`
+	// Revision is the configuration that is in effect, Core what of it takes a restart to change; empty: all of it.
+	Revision   string    `json:"revision,omitempty"`
+	Core       string    `json:"core,omitempty"`
+	Answers    bool      `json:"answers"` // the RPC answered
+	Version    string    `json:"version,omitempty"`
+	Network    string    `json:"network,omitempty"`
+	NodeID     string    `json:"node_id,omitempty"`
+	Height     int64     `json:"height"`
+	BlockTime  time.Time `json:"block_time,omitzero"`
+	CatchingUp bool      `json:"catching_up"`
+	Peers      []Peer    `json:"peers,omitempty"`
 	// Findings are moved to the host's own by whoever fills both.
 	Findings []health.Finding `json:"-"`
 }

@@ -246,3 +246,22 @@ func TestIntRoundTrip(t *testing.T) {
 		}
 	}
 }
+
+func TestDialPeers(t *testing.T) {
+	var asked string
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = r.URL.Path + " " + r.URL.Query().Get("peers") + " " + r.URL.Query().Get("persistent")
+		_, _ = w.Write([]byte(`{"jsonrpc":"2.0","id":-1,"result":{"log":"Dialing peers in progress. See /net_info for details"}}`))
+	}))
+	defer s.Close()
+	if err := (&Client{URL: s.URL}).DialPeers(t.Context(), []string{"aa@10.0.0.1:26656", "bb@[fd00::1]:26656"}); err != nil {
+		t.Error(err)
+	}
+	if want := `/dial_peers ["aa@10.0.0.1:26656","bb@[fd00::1]:26656"] true`; asked != want {
+		t.Errorf("asked for %s, want %s", asked, want)
+	}
+	refused := serve(t, http.StatusInternalServerError, errorAnswer)
+	if err := refused.DialPeers(t.Context(), []string{"aa@10.0.0.1:1"}); err == nil || !strings.Contains(err.Error(), "whom to dial") {
+		t.Errorf("refused: %v", err)
+	}
+}

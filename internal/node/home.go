@@ -19,10 +19,18 @@ import (
 const maxFile = 64 << 20
 
 // Revision names a set of settings: equal files have equal revisions. It is what a restart brings into effect.
-func (f Files) Revision() string {
+func (f Files) Revision() string { return f.sum(func(Setting) bool { return true }) }
+
+// Core names those of the settings that nothing but a restart brings into effect. Where two sets differ in the others
+// alone, a node that runs can follow from one to the other.
+func (f Files) Core() string { return f.sum(func(s Setting) bool { return !s.live }) }
+
+func (f Files) sum(counts func(Setting) bool) string {
 	h := sha256.New()
 	for _, s := range slices.Concat(f.Comet, f.App) {
-		fmt.Fprintf(h, "%s=%s\n", s.Key, s.Value)
+		if counts(s) {
+			fmt.Fprintf(h, "%s=%s\n", s.Key, s.Value)
+		}
 	}
 	return hex.EncodeToString(h.Sum(nil))[:16]
 }

@@ -207,6 +207,50 @@ func TestHidden(t *testing.T) {
 	}
 }
 
+// In a mesh, other sentries are no reason to restart a validator on a server of its own, and whatever else is one stays one.
+// On a person's computer, without a mesh, and of a sentry, settings change as a whole; nothing is told a node there.
+func TestCore(t *testing.T) {
+	server := Local{P2P: "127.0.0.1:1", RPC: "127.0.0.1:2", Machine: true, KeyFile: ArmedKey, StateFile: ArmedState}
+	disarmed := server
+	disarmed.KeyFile, disarmed.StateFile = "", ""
+	folder := Local{P2P: "127.0.0.1:1", RPC: "127.0.0.1:2", Forwards: true, KeyFile: ArmedKey, StateFile: ArmedState}
+	replaced := func(r *roster.Roster) { r.Members[0].NodeID, r.Members[0].Endpoint = id("c"), "127.0.0.1:21009" }
+	for _, tt := range []struct {
+		name    string
+		driver  string
+		change  func(*roster.Roster)
+		was, is Local
+		same    bool // what takes a restart
+		told    bool
+	}{
+		{"validator", roster.MeshWireGuard, replaced, server, server, true, true},
+		{"validator", roster.MeshVpnCloud, replaced, server, server, true, true},
+		{"validator", roster.MeshWireGuard, func(r *roster.Roster) { r.Members = r.Members[1:] }, server, server, true, true},
+		{"validator", roster.MeshWireGuard, replaced, server, disarmed, false, true},
+		{"validator", roster.MeshWireGuard, func(r *roster.Roster) { r.MeshDriver = "" }, server, server, false, true},
+		{"validator", roster.MeshWireGuard, replaced, folder, folder, false, false},
+		{"validator", "", replaced, server, server, false, false},
+		{"s2", roster.MeshWireGuard, replaced, server, server, false, false},
+	} {
+		was, is := practice(), practice()
+		for _, r := range []*roster.Roster{was, is} {
+			r.MeshDriver = tt.driver
+			for i := range r.Members {
+				r.Members[i].Identity, r.Members[i].Mesh.Key = roster.Key{byte(i + 1)}, roster.Key{byte(i + 11)}
+			}
+		}
+		tt.change(is)
+		a, b := settings(t, was, tt.name, tt.was), settings(t, is, tt.name, tt.is)
+		if a.Revision() == b.Revision() || (a.Core() == b.Core()) != tt.same {
+			t.Errorf("%+v: revisions %s and %s, cores %s and %s", tt, a.Revision(), b.Revision(), a.Core(), b.Core())
+		}
+		v := values(a.Comet)
+		if v["rpc.unsafe"] != fmt.Sprint(tt.told) || (v["rpc.cors_allowed_origins"] == "[]") != tt.told {
+			t.Errorf("%+v: rpc.unsafe = %s, rpc.cors_allowed_origins = %s", tt, v["rpc.unsafe"], v["rpc.cors_allowed_origins"])
+		}
+	}
+}
+
 // Nobody but an armed validator is pointed at the consensus key.
 func TestSigns(t *testing.T) {
 	for _, armed := range []bool{false, true} {

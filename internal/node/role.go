@@ -81,7 +81,7 @@ func Settings(r *roster.Roster, self roster.Member, local Local) (Files, error) 
 	}
 	oneComputer := loopback(local.P2P) && !local.Machine
 	comet := p.settings(local.P2P, oneComputer, oneComputer || r.Chain.Practice())
-	comet = append(comet, rpc(local.RPC)...)
+	comet = append(comet, rpc(local.RPC, followsLive(r, self, local))...)
 	comet = append(comet, consensus(r.Chain, self.Role, local)...)
 	return Files{Comet: comet, App: app(r.Chain, self.Role)}, nil
 }
@@ -108,6 +108,8 @@ type p2p struct {
 	unconditional []string
 	inbound       int
 	outbound      int
+	// live: a running node can be told other peers.
+	live bool
 }
 
 // firstDials is how often persistent_peers names each peer. CometBFT dials every entry once at start, each after a sleep
@@ -120,7 +122,18 @@ const firstDials = 4
 // knows its address is turned away; the sentries' ids pass because they are unconditional.
 func hidden(r *roster.Roster, self roster.Member, local Local) p2p {
 	sentries := ids(r, roster.RoleSentry, self)
-	return p2p{persistent: Dials(r, self, local), private: sentries, unconditional: sentries}
+	return p2p{
+		persistent: Dials(r, self, local), private: sentries, unconditional: sentries, live: followsLive(r, self, local),
+	}
+}
+
+// followsLive says whether a node is told of other sentries while it runs, so that a sentry that comes or goes costs its
+// validator no block. It takes a server of its own, since whoever reaches the node's RPC can then tell it as well, and on
+// a person's computer every web page does (ADR 0019); and a mesh, which cuts off a sentry that has left: CometBFT lets go of
+// nobody. What it does not take in while it runs, who may always come in and who is not told of, means nothing to a node
+// that takes nobody in and tells nobody.
+func followsLive(r *roster.Roster, self roster.Member, local Local) bool {
+	return self.Role == roster.RoleValidator && local.Machine && r.MeshDriver != ""
 }
 
 // sentry: open to the world; never tells anybody of the validator, and always has room for it.
@@ -212,9 +225,9 @@ func (p p2p) settings(listen string, oneComputer, oneAddress bool) []Setting {
 		flag("p2p.pex", p.pex),
 		flag("p2p.seed_mode", false),
 		list("p2p.seeds", p.seeds),
-		list("p2p.persistent_peers", persistent),
-		list("p2p.private_peer_ids", p.private),
-		list("p2p.unconditional_peer_ids", p.unconditional),
+		list("p2p.persistent_peers", persistent).liveIf(p.live),
+		list("p2p.private_peer_ids", p.private).liveIf(p.live),
+		list("p2p.unconditional_peer_ids", p.unconditional).liveIf(p.live),
 		number("p2p.max_num_inbound_peers", p.inbound),
 		number("p2p.max_num_outbound_peers", p.outbound),
 		flag("p2p.addr_book_strict", !oneComputer),
@@ -224,14 +237,20 @@ func (p p2p) settings(listen string, oneComputer, oneAddress bool) []Setting {
 	}
 }
 
-func rpc(listen string) []Setting {
-	return []Setting{
+// rpc answers on this host alone. With dials it also takes the order to dial other peers (/dial_peers), which CometBFT
+// calls unsafe.
+func rpc(listen string, dials bool) []Setting {
+	s := []Setting{
 		text("rpc.laddr", "tcp://"+listen),
-		flag("rpc.unsafe", false),
+		flag("rpc.unsafe", dials),
 		text("rpc.pprof_laddr", ""),
 		text("rpc.grpc_laddr", "").optional(),
 		flag("instrumentation.prometheus", false),
 	}
+	if dials { // some daemons' own init lets every origin read
+		s = append(s, Setting{Key: "rpc.cors_allowed_origins", Value: "[]"})
+	}
+	return s
 }
 
 // consensus points the node at its key. A genesis validator of a practice network does not look for its own

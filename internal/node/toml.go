@@ -16,6 +16,8 @@ type Setting struct {
 	Value string // TOML text, e.g. `"tcp://127.0.0.1:26656"`
 	// Optional settings are skipped where the daemon's line of CometBFT does not have the key.
 	Optional bool
+	// live settings can be brought into effect in a node that runs.
+	live bool
 }
 
 // text, flag and number build a Setting's value.
@@ -25,6 +27,8 @@ func number(key string, v int) Setting    { return Setting{Key: key, Value: strc
 func list(key string, v []string) Setting { return text(key, strings.Join(v, ",")) }
 
 func (s Setting) optional() Setting { s.Optional = true; return s }
+
+func (s Setting) liveIf(yes bool) Setting { s.live = yes; return s }
 
 // Edit returns src with every setting's value replaced. Everything else (unknown keys, comments, order) is kept.
 // A key that src lacks is an error: a daemon that does not know a key that hides a validator must not be run

@@ -334,8 +334,8 @@ func (b *builder) behind(s side) []Step {
 	return out
 }
 
-// restarts are the nodes whose configuration will differ from the one they run with: sentries one after the other,
-// the validator last, so that it always finds sentries that are up.
+// restarts are the nodes whose configuration will differ from the one they run with in what takes a restart: sentries one
+// after the other, the validator last, so that it always finds sentries that are up.
 func (b *builder) restarts(s side, target *roster.Roster) {
 	var last []Step
 	for _, m := range target.Members {
@@ -346,6 +346,9 @@ func (b *builder) restarts(s side, target *roster.Roster) {
 		files, err := node.Settings(target, m, local(o, target, m))
 		if err != nil || files.Revision() == o.Status.Node.Revision {
 			continue
+		}
+		if core := o.Status.Node.Core; core != "" && core == files.Core() {
+			continue // it is told whom to dial while it runs
 		}
 		step := RestartNode{On{s.want.Deployment, m.Name}, string(m.Role), "its configuration changes"}
 		if m.Role == roster.RoleValidator {

@@ -42,7 +42,7 @@ type simHost struct {
 	backed         bool
 	genesis        bool
 	heads          []string
-	revision       string
+	revision, core string
 	restart        uint64
 	intent         api.Intent
 	signing        string
@@ -126,7 +126,7 @@ func (s *sim) observeHost(i int, h deployment.Host) ObservedHost {
 	}
 	o.Exists, o.Agent = true, v.agent
 	o.Status = api.HostStatus{Name: h.Name, Role: string(h.Role), Enrolled: v.enrolled, Intent: v.intent}
-	o.Status.Node.Revision, o.Status.Node.RestartToken = v.revision, v.restart
+	o.Status.Node.Revision, o.Status.Node.Core, o.Status.Node.RestartToken = v.revision, v.core, v.restart
 	if v.enrolled != nil {
 		o.Status.Listen = v.listen
 	}
@@ -355,15 +355,17 @@ func (s *sim) turn(i int, name string) error {
 	m, member := state.Effective.Member(name)
 	switch {
 	case !member || v.intent.Stopped:
-		v.revision = ""
-	case state.Effective.Enrolled() && v.genesis && (v.revision == "" || v.restart != m.Restart):
+		v.revision, v.core = "", ""
+	case state.Effective.Enrolled() && v.genesis:
 		h, _ := s.saved[i].Host(name)
 		o := s.observeHost(i, h)
 		f, err := node.Settings(state.Effective, m, local(o, state.Effective, m))
 		if err != nil {
 			return err
 		}
-		v.revision, v.restart = f.Revision(), m.Restart
+		if v.revision == "" || v.restart != m.Restart || v.core == f.Core() { // started, or told while it runs
+			v.revision, v.core, v.restart = f.Revision(), f.Core(), m.Restart
+		}
 	}
 	return nil
 }

@@ -162,7 +162,8 @@ func (r *runner) adopt(o orphan) *daemon {
 		// It had been started an instant before its supervisor was killed, so with what the spec says now.
 		now, _ := fingerprint(r.binary()) // it was there when o was examined
 		rec = &record{
-			Binary: now, Revision: r.spec.Spec.Revision, RestartToken: r.spec.Spec.RestartToken, LogStart: size(r.path(LogFile)),
+			Binary: now, Revision: r.spec.Spec.Revision, Core: r.spec.Spec.Core, RestartToken: r.spec.Spec.RestartToken,
+			LogStart: size(r.path(LogFile)),
 		}
 	}
 	ctx, cancel := context.WithCancel(context.Background())

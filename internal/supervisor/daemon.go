@@ -42,6 +42,7 @@ type end struct {
 type record struct {
 	Binary       file   `json:"binary"`
 	Revision     string `json:"revision"`
+	Core         string `json:"core,omitempty"`
 	RestartToken uint64 `json:"restart_token"`
 	LogStart     int64  `json:"log_start"`
 }
@@ -107,7 +108,7 @@ func (r *runner) launch(lock *process.Lock) (*daemon, error) {
 	if err != nil {
 		return nil, err
 	}
-	rec := record{Binary: binary, Revision: s.Revision, RestartToken: s.RestartToken, LogStart: size(r.path(LogFile))}
+	rec := record{Binary: binary, Revision: s.Revision, Core: s.Core, RestartToken: s.RestartToken, LogStart: size(r.path(LogFile))}
 	child, err := process.Start(process.Spec{
 		Path: r.binary(), Args: append([]string{"start", "--home", r.home()}, s.Args...),
 		Dir: r.home(), Env: r.environment(), LogPath: r.path(LogFile), ExtraFiles: []*os.File{lock.File()},
@@ -143,7 +144,7 @@ func (r *runner) environment() []string {
 func (r *runner) running(d *daemon) {
 	n := &r.report.now
 	n.Daemon, n.DaemonSince, n.Adopted, n.Binary = d.id, d.started, d.adopted, d.record.Binary.Path
-	n.Revision, n.RestartToken = d.record.Revision, d.record.RestartToken
+	n.Revision, n.Core, n.RestartToken = d.record.Revision, d.record.Core, d.record.RestartToken
 	r.log.Info("daemon runs", "pid", d.id.PID, "adopted", d.adopted, "binary", n.Binary)
 	r.report.phase(Starting)
 }

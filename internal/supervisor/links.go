@@ -121,16 +121,17 @@ type tracker struct {
 type trace struct{ missing, dialable time.Time }
 
 // update takes in who is connected, and, where it was tried, whose address answers, and returns the links. A peer counts
-// as missing from the start of the run, so that one that never comes is noticed.
+// as missing from the start of the run, so that one that never comes is noticed, or from when it was first wanted.
 func (t *tracker) update(now time.Time, peers []Peer, connected map[string]bool, probed, dialable map[string]bool) []link {
+	wanted := now
 	if t.seen == nil {
-		t.seen = map[string]*trace{}
+		t.seen, wanted = map[string]*trace{}, t.start
 	}
 	var links []link
 	for _, p := range peers {
 		s := t.seen[p.NodeID]
 		if s == nil {
-			s = &trace{missing: t.start}
+			s = &trace{missing: wanted}
 			t.seen[p.NodeID] = s
 		}
 		switch {

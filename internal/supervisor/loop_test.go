@@ -151,6 +151,36 @@ func TestRedial(t *testing.T) {
 	}
 }
 
+// A peer is missed since the daemon was started; one that was not wanted then, since it is.
+func TestPeersAreMissedSinceTheyAreWanted(t *testing.T) {
+	start := time.Now()
+	k := tracker{start: start}
+	at := func(d time.Duration, ids ...string) []time.Duration {
+		var peers []Peer
+		for _, id := range ids {
+			peers = append(peers, Peer{NodeID: id})
+		}
+		var missing []time.Duration
+		for _, l := range k.update(start.Add(d), peers, map[string]bool{"linked": true}, nil, nil) {
+			missing = append(missing, l.missing)
+		}
+		return missing
+	}
+	for _, tt := range []struct {
+		at   time.Duration
+		ids  []string
+		want []time.Duration
+	}{
+		{time.Minute, []string{"linked", "old"}, []time.Duration{0, time.Minute}},
+		{time.Hour, []string{"old", "new"}, []time.Duration{time.Hour, 1}},
+		{2 * time.Hour, []string{"old", "new"}, []time.Duration{2 * time.Hour, time.Hour}},
+	} {
+		if diff := cmp.Diff(tt.want, at(tt.at, tt.ids...)); diff != "" {
+			t.Errorf("after %v: %s", tt.at, diff)
+		}
+	}
+}
+
 func TestHeightIsNotWrittenAllTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := bench(t, Spec{})

@@ -12,8 +12,10 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -113,6 +115,8 @@ type rig struct {
 	mu     sync.Mutex
 	height int
 	peers  []string
+	dials  []string // what it was told to dial, each time
+	deaf   bool     // it takes no such orders
 }
 
 func newRig(t *testing.T) *rig {
@@ -166,9 +170,36 @@ func (g *rig) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 			peers = append(peers, fmt.Sprintf(`{"node_info":{"id":%q}}`, id))
 		}
 		_, _ = fmt.Fprintf(w, `{"result":{"peers":[%s]}}`, strings.Join(peers, ","))
+	case "/dial_peers":
+		if g.deaf {
+			_, _ = fmt.Fprint(w, `{"error":{"code":-32601,"message":"Method not found"}}`)
+			return
+		}
+		g.dials = append(g.dials, req.URL.Query().Get("peers")+" "+req.URL.Query().Get("persistent"))
+		_, _ = fmt.Fprint(w, `{"result":{"log":"Dialing peers in progress."}}`)
 	default:
 		http.NotFound(w, req)
 	}
+}
+
+// told is what the daemon was told to dial.
+func (g *rig) told() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.dials)
+}
+
+// elsewhere is another address of the daemon's RPC, and counts how often the daemon was asked there how it does.
+func (g *rig) elsewhere() (*atomic.Int64, string) {
+	var asked atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path == "/status" {
+			asked.Add(1)
+		}
+		g.ServeHTTP(w, req)
+	}))
+	g.t.Cleanup(server.Close)
+	return &asked, server.URL
 }
 
 // at sets the chain's height.
@@ -176,6 +207,13 @@ func (g *rig) at(height int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.height = height
+}
+
+// listens says whether the daemon takes orders to dial.
+func (g *rig) listens(yes bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.deaf = !yes
 }
 
 func (g *rig) dump() {

@@ -44,8 +44,9 @@ type Report struct {
 	DaemonSince time.Time        `json:"daemon_since,omitzero"`
 	Binary      string           `json:"binary,omitempty"` // resolved path of what runs
 	Adopted     bool             `json:"adopted"`          // an earlier supervisor started it
-	// Revision and RestartToken are of the Spec that the daemon was started with.
+	// Revision is of the Spec that the daemon follows; Core and RestartToken are of the one that it was started with.
 	Revision     string `json:"revision,omitempty"`
+	Core         string `json:"core,omitempty"`
 	RestartToken uint64 `json:"restart_token,omitempty"`
 
 	Restarts int              `json:"restarts"` // starts by this supervisor after its first daemon

@@ -17,6 +17,7 @@ const (
 	aboutExit  = "exit"  // why the last run ended, or a start was not possible
 	aboutRun   = "run"   // how the daemon that runs does
 	aboutLinks = "links" // its peers
+	aboutOrder = "order" // what it was told while it runs
 	aboutSpec  = "spec"  // node.json
 	aboutHome  = "home"  // who else is in the home
 )
@@ -76,6 +77,7 @@ func (r *runner) run(ctx context.Context) error {
 	}
 	r.report.find(aboutRun)
 	r.report.find(aboutLinks)
+	r.report.find(aboutOrder)
 	r.report.phase(Stopped)
 	return nil
 }
@@ -98,6 +100,7 @@ func (r *runner) oversee(ctx context.Context, d *daemon) (*process.Lock, error) 
 	r.report.now.Daemon, r.report.now.DaemonSince, r.report.now.Binary = process.Identity{}, time.Time{}, ""
 	r.report.find(aboutRun)
 	r.report.find(aboutLinks)
+	r.report.find(aboutOrder)
 	r.log.Info("daemon ended", "pid", d.id.PID, "exit", e.exit.String(), "asked", asked, "words", diag.finding.Message)
 	if e.err != nil {
 		r.homeHeld(ctx, e.err)

@@ -39,6 +39,9 @@ type Spec struct {
 	// Revision names the rendered configuration. A new one does not restart the daemon; a new RestartToken does.
 	Revision     string `json:"revision,omitempty"`
 	RestartToken uint64 `json:"restart_token,omitempty"`
+	// Core names what of the configuration takes a restart. Where a new Revision has the Core that the daemon was started
+	// with, the daemon is told to dial Peers instead, while it runs. Empty: it cannot be told.
+	Core string `json:"core,omitempty"`
 
 	LogMaxBytes int64 `json:"log_max_bytes,omitempty"` // node.log is rotated beyond; 0: 64 MiB
 	LogKeep     int   `json:"log_keep,omitempty"`      // old ones kept; 0: 3

@@ -146,6 +146,42 @@ func TestRestartToken(t *testing.T) {
 	}
 }
 
+// Other peers cost no restart where that is all that changed: the daemon is told, until it takes it, and the report says
+// by which configuration it goes on.
+func TestOtherPeersAreDialledByARunningDaemon(t *testing.T) {
+	g := newRig(t)
+	one := []Peer{{NodeID: "a", Address: "127.0.0.1:1", Name: "s1"}}
+	other := []Peer{{NodeID: "b", Address: "127.0.0.1:2", Name: "s1"}}
+	g.spec(Spec{Revision: "r1", Core: "c1", NoWait: true, Peers: one})
+	g.supervise()
+	r := g.running()
+	if r.Revision != "r1" || r.Core != "c1" || len(g.told()) != 0 {
+		t.Fatalf("told %q, report %+v", g.told(), r)
+	}
+	g.listens(false)
+	g.spec(Spec{Revision: "r2", Core: "c1", NoWait: true, Peers: other})
+	g.report("refused", func(r Report) bool { _, found := finding(r, "peers-not-taken"); return found && r.Revision == "r1" })
+	g.listens(true)
+	now := g.report("following", func(r Report) bool { return r.Revision == "r2" })
+	_, found := finding(now, "peers-not-taken")
+	if told := g.told(); found || !slices.Equal(told, []string{`["b@127.0.0.1:2"] true`}) || now.Daemon != r.Daemon || now.Core != "c1" {
+		t.Errorf("told %q, report %+v", told, now)
+	}
+	// Whoever asks elsewhere has the new one.
+	looks, elsewhere := g.elsewhere()
+	g.spec(Spec{Revision: "r3", Core: "c2", NoWait: true, Peers: one, RPC: elsewhere}) // more changed than can be told
+	eventually(t, "a whole look since", func() bool { return looks.Load() > 1 })
+	if told := g.told(); len(told) != 1 {
+		t.Errorf("told %q", told)
+	}
+	g.spec(Spec{Revision: "r3", Core: "c2", NoWait: true, Peers: one, RestartToken: 9})
+	g.report("restarted", func(r Report) bool { return r.Revision == "r3" && r.Phase == Running })
+	now = g.running() // and not only the RPC, which answers for whoever runs
+	if n, _ := g.starts(); n != 2 || len(g.told()) != 1 || now.Daemon == r.Daemon {
+		t.Errorf("%d starts, told %q", n, g.told())
+	}
+}
+
 func TestBadSpecKeepsTheLast(t *testing.T) {
 	g := newRig(t)
 	g.supervise()
@@ -265,6 +301,7 @@ func TestUnnotedOrphanIsAdopted(t *testing.T) {
 		t.Skip("this system cannot tell who holds a lock")
 	}
 	g := newRig(t)
+	g.spec(Spec{Revision: "r1", Core: "c1"})
 	id := g.orphan()
 	if found, err := Daemon(g.dir); found != id {
 		t.Errorf("found %v (%v), want %v", found, err, id)
@@ -273,6 +310,11 @@ func TestUnnotedOrphanIsAdopted(t *testing.T) {
 	r := g.running()
 	if n, _ := g.starts(); n != 1 || r.Daemon != id || !r.Adopted {
 		t.Errorf("%d starts, report %+v", n, r)
+	}
+	g.spec(Spec{Revision: "r2", Core: "c1", Peers: []Peer{{NodeID: "b", Address: "127.0.0.1:2"}}})
+	r = g.report("following", func(r Report) bool { return r.Revision == "r2" })
+	if told := g.told(); r.Daemon != id || len(told) != 1 {
+		t.Errorf("told %q, report %+v", told, r)
 	}
 }
 

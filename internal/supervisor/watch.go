@@ -3,11 +3,13 @@ package supervisor
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"os"
 	"slices"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/comet"
+	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/process"
 )
 
@@ -43,6 +45,7 @@ type question struct {
 	logAt  int64  // where to go on in the log
 	info   string // upgrade-info.json
 	binary string
+	relink string // the revision whose peers the daemon is to be told to dial; "": it need not be
 }
 
 type sight struct {
@@ -55,6 +58,8 @@ type sight struct {
 	upgrade *comet.UpgradeInfo
 	wroteAt time.Time
 	binary  file
+	relink  string // the revision whose peers the daemon was told to dial
+	refused error  // why it was not
 }
 
 // watch follows d until it ends, is to be restarted, or ctx is done.
@@ -122,6 +127,9 @@ func (r *runner) question(w *watched) question {
 		client: &comet.Client{URL: r.spec.Spec.RPC}, peers: r.spec.Spec.Peers, log: r.path(LogFile), logAt: max(w.d.logStart, w.logAt-logOverlap),
 		info: r.path(HomeDir, "data", "upgrade-info.json"), binary: r.binary(),
 	}
+	if s, was := r.spec.Spec, w.d.record; s.Core != "" && s.Core == was.Core && s.Revision != was.Revision && s.RestartToken == was.RestartToken {
+		q.relink = s.Revision
+	}
 	if w.answered && time.Since(w.probedAt) >= r.timing.probeEvery {
 		w.probedAt = time.Now()
 		q.probe = slices.Clone(q.peers)
@@ -146,11 +154,29 @@ func look(ctx context.Context, q question) sight {
 		return s
 	}
 	s.status = &status
+	s.tell(asking, q)
 	if net, err := q.client.NetInfo(asking); err == nil {
 		s.net = &net
 		s.probe(ctx, q.probe)
 	}
 	return s
+}
+
+// tell tells the daemon whom to dial, where that is another than it was started with.
+func (s *sight) tell(ctx context.Context, q question) {
+	if q.relink == "" {
+		return
+	}
+	peers := make([]string, len(q.peers))
+	for i, p := range q.peers {
+		peers[i] = p.NodeID + "@" + p.Address
+	}
+	if len(peers) > 0 { // without any it keeps those that it has, until its next start
+		if s.refused = q.client.DialPeers(ctx, peers); s.refused != nil {
+			return
+		}
+	}
+	s.relink = q.relink
 }
 
 // probe tries the addresses of peers that are not connected; the connected ones are not bothered.
@@ -169,6 +195,7 @@ func (s *sight) probe(ctx context.Context, peers []Peer) {
 // consider draws the conclusions from what was seen.
 func (r *runner) consider(w *watched, s sight) outcome {
 	now := time.Now()
+	r.relinked(w, s)
 	if grew := w.take(s, now); grew {
 		r.report.find(aboutExit)
 	}
@@ -195,6 +222,23 @@ func (r *runner) consider(w *watched, s sight) outcome {
 	}
 	r.revived = now
 	return outcome{restart: verdict.restart, failed: true}
+}
+
+// relinked notes that the daemon dials the peers of another revision.
+func (r *runner) relinked(w *watched, s sight) {
+	if s.refused != nil {
+		r.report.find(aboutOrder, health.Finding{
+			Code: "peers-not-taken", Severity: health.Warning,
+			Message: fmt.Sprintf("The node goes on with the peers that it had: %v.", s.refused), Next: "It is told again. See its log.",
+		})
+	}
+	if s.relink == "" {
+		return
+	}
+	r.report.find(aboutOrder)
+	w.d.record.Revision, r.report.now.Revision = s.relink, s.relink
+	r.log.Info("the daemon was told whom to dial", "revision", s.relink)
+	r.report.flush()
 }
 
 // take takes in a sight and says whether the chain went on in this run.
