@@ -78,6 +78,8 @@ type Session struct {
 	ReplaceLost bool
 	// Unreached are bought hosts that a destroy may pass over where they cannot be reached: their machines are given back.
 	Unreached []string
+	// Replace names a sentry that the next plan replaces.
+	Replace string
 	// Passphrase opens a protected keyring; it is asked only when needed.
 	Passphrase func() ([]byte, error)
 	Progress   func(Event)
@@ -89,6 +91,7 @@ type Session struct {
 	machinesLocked bool
 	// former are the machines that there were when a destroy began.
 	former map[string]tofu.Host
+	begun  bool // the replacement is in the inventory, which is not saved yet
 	world  *sideState
 	own    *sideState
 	ports  *local.Ports
@@ -178,7 +181,7 @@ func openSide(dir deployment.Dir) (*sideState, error) {
 // LockHosts takes the lock on every host that answers, so that an operator elsewhere is kept away too.
 func (s *Session) LockHosts(ctx context.Context) error {
 	for _, side := range []*sideState{s.world, s.own} {
-		for _, h := range side.inventory.Hosts {
+		for _, h := range side.inventory.All() {
 			if err := s.lockHost(ctx, h); err != nil {
 				return err
 			}
@@ -220,6 +223,9 @@ func (s *Session) Plan(ctx context.Context) (plan.Plan, error) {
 	if err := s.Observe(ctx); err != nil {
 		return plan.Plan{}, err
 	}
+	if err := s.replace(); err != nil {
+		return plan.Plan{}, err
+	}
 	if err := s.observeMachines(ctx); err != nil {
 		return plan.Plan{}, err
 	}
@@ -245,9 +251,13 @@ func (s *Session) prepare() error {
 	}
 	s.want, err = plan.Resolve(s.Config, plan.Facts{
 		Dir: s.Dir, World: s.world.inventory, Own: s.own.inventory, Daemon: s.daemon, Ports: s.ports.Next, PublicOf: s.PublicOf, Now: time.Now(),
+		Replace: s.Replace,
 	})
 	s.want.ReplaceLost, s.want.Build = s.ReplaceLost, s.Build
 	s.want.Own.MeshProgram, s.meshSource = s.stagedMeshProgram(), ""
+	if s.begun {
+		s.want.Begin = s.Replace
+	}
 	return err
 }
 

@@ -79,6 +79,14 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 		return s.restart(ctx, side, h)
 	case plan.DestroyHost:
 		return s.destroyHost(ctx, side, h)
+	case plan.BeginReplace:
+		return side.dir.SaveInventory(side.inventory)
+	case plan.TakeOut:
+		return s.takeOut(ctx, side, h.Name)
+	case plan.AwaitJoined:
+		return s.awaitJoined(ctx, side, h)
+	case plan.RemoveReplaced:
+		return s.removeReplaced(ctx, side, st.Machine)
 	case plan.AwaitSigning:
 		return s.awaitSigning(ctx, side, h)
 	}

@@ -40,6 +40,9 @@ type farm struct {
 	missed atomic.Int32
 	height atomic.Int64 // of the newest commit; each look finds one more, unless the chain stands
 	stands atomic.Bool
+	// lives tells the machines that a host was from each other, by folder: each bears keys of its own. births counts them, by
+	// the host's name.
+	lives, births map[string]int
 }
 
 func (f *farm) StartAgent(_ context.Context, h deployment.Host) error {
@@ -49,6 +52,11 @@ func (f *farm) StartAgent(_ context.Context, h deployment.Host) error {
 		a := startAgent(f.t, h)
 		a.status.Name, a.status.Agent.PID = h.Name, 1
 		a.more = f.answer
+		if _, lived := f.lives[h.Folder]; !lived {
+			f.lives[h.Folder] = f.births[h.Name]
+			f.births[h.Name]++
+		}
+		a.life = f.lives[h.Folder]
 		f.on[h.Folder] = a
 	}
 	return nil
@@ -68,6 +76,9 @@ func (f *farm) Destroy(ctx context.Context, h deployment.Host, keep string) erro
 	if err := f.StopAgent(ctx, h); err != nil {
 		return err
 	}
+	f.mu.Lock()
+	delete(f.lives, h.Folder)
+	f.mu.Unlock()
 	if keep != "" {
 		if err := os.MkdirAll(keep, 0o700); err != nil {
 			return err
@@ -113,9 +124,13 @@ func born(host, what string) []byte {
 }
 
 func (a *fakeAgent) enroll(r api.EnrollRequest) api.Enrolled {
-	e := api.Enrolled{Name: r.Name, Identity: born(r.Name, "identity"), NodeID: hex.EncodeToString(born(r.Name, "node"))[:40]}
+	who := r.Name
+	if a.life > 0 {
+		who = fmt.Sprintf("%s, life %d", r.Name, a.life)
+	}
+	e := api.Enrolled{Name: r.Name, Identity: born(who, "identity"), NodeID: hex.EncodeToString(born(who, "node"))[:40]}
 	if r.MeshDriver != "" {
-		e.MeshDriver, e.MeshKey, e.MeshTLS = r.MeshDriver, born(r.Name, "mesh"), born(r.Name, "tls")
+		e.MeshDriver, e.MeshKey, e.MeshTLS = r.MeshDriver, born(who, "mesh"), born(who, "tls")
 		e.MeshProgram = r.MeshProgramHash
 	}
 	if was := a.status.Enrolled; was != nil && was.MeshKey != nil {
@@ -141,13 +156,18 @@ func (a *fakeAgent) obeys() {
 		e.MeshKey, e.NextMeshKey = e.NextMeshKey, nil
 	}
 	a.status.Roster.Generation, a.status.Node.RestartToken = head.Generation, m.Restart
-	a.status.Node.Answers, a.status.Node.Height = true, 7
+	a.status.Node.Answers, a.status.Node.Height, a.status.Node.Peers = true, 7, nil
+	for _, o := range head.Members {
+		if o.Role == roster.RoleSentry && !slices.Contains(a.unlinked, o.Name) {
+			a.status.Node.Peers = append(a.status.Node.Peers, api.Peer{NodeID: o.NodeID})
+		}
+	}
 }
 
 // newFarm is a session on an empty folder. The genesis is there already: making one needs a real daemon.
 func newFarm(t *testing.T) (*Session, *farm) {
 	t.Helper()
-	f := &farm{t: t, on: map[string]*fakeAgent{}}
+	f := &farm{t: t, on: map[string]*fakeAgent{}, lives: map[string]int{}, births: map[string]int{}}
 	s := &Session{
 		Config: config.Practice("hub"), Dir: deployment.Dir(t.TempDir()), Daemon: executable(t, []byte("#!/bin/sh\n")), Provider: f, Who: "me",
 	}

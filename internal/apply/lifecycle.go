@@ -32,7 +32,7 @@ func (s *Session) Hosts(names []string) ([]Target, error) {
 	var all []Target
 	for _, side := range []*sideState{s.world, s.own} {
 		for _, h := range side.inventory.Hosts {
-			all = append(all, Target{side, h, side == s.world})
+			all = append(all, Target{side, serving(side.inventory, h), side == s.world})
 		}
 	}
 	if len(names) == 0 {
@@ -49,6 +49,16 @@ func (s *Session) Hosts(names []string) ([]Target, error) {
 		out = append(out, all[i])
 	}
 	return out, nil
+}
+
+// serving is the machine that is a host: one that is being replaced is that until there is another.
+func serving(i deployment.Inventory, h deployment.Host) deployment.Host {
+	for _, was := range i.Replaced {
+		if was.Name == h.Name && !h.Exists() {
+			return was
+		}
+	}
+	return h
 }
 
 func hostNames(ts []Target) string {
@@ -252,6 +262,9 @@ func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, er
 				return "", err
 			}
 		}
+	}
+	if err := s.removeAllReplaced(ctx); err != nil {
+		return "", err
 	}
 	if err := s.returnAll(ctx); err != nil {
 		return "", err

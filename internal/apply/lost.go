@@ -94,7 +94,7 @@ func (s *Session) regain(ctx context.Context) error {
 	if i.MachinesID == "" && len(s.clouds()) == 0 {
 		return s.nothingKnown()
 	}
-	bought := slices.DeleteFunc(slices.Clone(i.Hosts), func(h deployment.Host) bool { return !h.Bought() })
+	bought := slices.DeleteFunc(i.All(), func(h deployment.Host) bool { return !h.Bought() })
 	w := &provision.Workspace{Dir: s.machines()}
 	if s.lost(w) && len(cloudsOf(i.Clouds, bought)) == 0 { // it has forgotten where, too
 		i.Clouds = s.configured()
@@ -121,7 +121,8 @@ func (s *Session) regain(ctx context.Context) error {
 	if !left.Lost && len(left.Unknown) == 0 {
 		return s.allThere(ctx, w, bought)
 	}
-	missing := slices.DeleteFunc(left.Missing, func(name string) bool { h, _ := i.Host(name); return h.Address == "" })
+	paid := paidFor(bought)
+	missing := slices.DeleteFunc(left.Missing, func(machine string) bool { return !slices.Contains(paid, machine) })
 	if len(missing) > 0 || len(left.Unknown) > 0 {
 		return &NotFound{missing, left.Unknown}
 	}
@@ -204,9 +205,9 @@ func (s *Session) allThere(ctx context.Context, w *provision.Workspace, bought [
 	if err != nil {
 		return err
 	}
-	for _, h := range bought {
-		if h.Address != "" && !p.GivesBack(h.Name) {
-			missing = append(missing, h.Name)
+	for _, machine := range paidFor(bought) {
+		if !p.GivesBack(machine) {
+			missing = append(missing, machine)
 		}
 	}
 	if len(missing) == 0 {
@@ -214,6 +215,17 @@ func (s *Session) allThere(ctx context.Context, w *provision.Workspace, bought [
 	}
 	slices.Sort(missing)
 	return &NotFound{Hosts: slices.Compact(missing)}
+}
+
+// paidFor are the machines of hosts, those among them that were replaced too, of which it is known where they are.
+func paidFor(bought []deployment.Host) []string {
+	var out []string
+	for _, h := range bought {
+		if h.Address != "" {
+			out = append(out, h.Machine())
+		}
+	}
+	return out
 }
 
 // configured are the clouds that the config names.

@@ -45,7 +45,7 @@ func (s *Session) observeMachines(ctx context.Context) error {
 	if err := s.recallClouds(ctx); err != nil || len(s.clouds()) == 0 {
 		return err
 	}
-	for _, h := range s.own.inventory.Hosts {
+	for _, h := range s.own.inventory.All() {
 		if h.Bought() && h.Address != "" {
 			s.have.Bought = append(s.have.Bought, h)
 		}
@@ -66,7 +66,7 @@ func (s *Session) observeMachines(ctx context.Context) error {
 
 // clouds are those in which machines are wanted or were bought.
 func (s *Session) clouds() []string {
-	return cloudsOf(s.own.inventory.Clouds, s.want.Own.Hosts, s.own.inventory.Hosts)
+	return cloudsOf(s.own.inventory.Clouds, s.want.Own.Hosts, s.own.inventory.All())
 }
 
 func cloudsOf(more []string, hosts ...[]deployment.Host) []string {
@@ -202,6 +202,7 @@ func (s *Session) changeMachines(ctx context.Context) error {
 		return err
 	}
 	union := s.want.Own
+	union.Replaced = s.own.inventory.Replaced
 	for _, h := range s.own.inventory.Hosts {
 		if _, wanted := union.Host(h.Name); !wanted {
 			union.Put(h)
@@ -211,6 +212,17 @@ func (s *Session) changeMachines(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if deleted := vanished(made(p.Changes), s.want.Own, union); len(deleted) > 0 { // what is left of them goes with this
+		for _, machine := range deleted {
+			if h, is := union.OnMachineOf(machine); is {
+				union.Drop(h.Name)
+			}
+			union.DropReplaced(machine)
+		}
+		if p, err = s.planMachines(ctx, w, union); err != nil {
+			return err
+		}
+	}
 	if err := covered(s.lasting(p.Changes), s.have.Machines); err != nil {
 		return err
 	}
@@ -218,6 +230,17 @@ func (s *Session) changeMachines(ctx context.Context) error {
 		return err
 	}
 	return s.takeMachines(ctx, w)
+}
+
+// made are the machines that changes would make.
+func made(changes []provision.Change) []string {
+	var out []string
+	for _, c := range changes {
+		if c.Action == provision.Create && c.Kind == provision.Server {
+			out = append(out, c.Host)
+		}
+	}
+	return out
 }
 
 // covered says whether nothing is done that the plan did not show.
@@ -253,7 +276,7 @@ func (s *Session) bearMachines() error {
 	inv.Deployment, inv.ChainID, inv.Daemon = s.want.Own.Deployment, s.want.Own.ChainID, s.want.Own.Daemon
 	s.want.Own.MachinesID = inv.MachinesID
 	for _, h := range s.want.Own.Hosts { // noted before they are paid for
-		if _, known := inv.Host(h.Name); h.Bought() && !known {
+		if was, known := inv.Host(h.Name); h.Bought() && (!known || !was.Exists()) {
 			inv.Put(h)
 		}
 	}
@@ -278,7 +301,7 @@ func (s *Session) takeMachines(ctx context.Context, w *provision.Workspace) erro
 		if !h.Bought() {
 			continue
 		}
-		m, ok := machines[h.Provider+"/"+h.Name]
+		m, ok := machines[h.Provider+"/"+h.Machine()]
 		if !ok || m.PublicIPv4 == "" {
 			errs = append(errs, fmt.Errorf("the machine of %q has no IPv4 address", h.Name))
 			continue
@@ -314,7 +337,7 @@ func (s *Session) returnMachines(ctx context.Context, shown []provision.Change) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.own.inventory.Clouds = cloudsOf(nil, s.want.Own.Hosts, s.own.inventory.Hosts)
+	s.own.inventory.Clouds = cloudsOf(nil, s.want.Own.Hosts, s.own.inventory.All())
 	return s.own.dir.SaveInventory(s.own.inventory)
 }
 

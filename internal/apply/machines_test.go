@@ -21,6 +21,7 @@ type servers struct {
 	root   string
 	leads  map[string]string
 	theirs map[string]bool // addresses of another deployment's servers
+	lost   map[string]bool // addresses at which nobody answers
 }
 
 func (p servers) at(h deployment.Host) deployment.Host {
@@ -56,11 +57,19 @@ func (p servers) StartAgent(ctx context.Context, h deployment.Host) error {
 	return p.farm.StartAgent(ctx, at)
 }
 
-func (p servers) Client(h deployment.Host) *api.Client { return p.farm.Client(p.at(h)) }
+func (p servers) Client(h deployment.Host) *api.Client {
+	if p.lost[h.Address] {
+		return p.farm.Client(deployment.Host{Name: h.Name, Folder: filepath.Join(p.root, "nowhere")})
+	}
+	return p.farm.Client(p.at(h))
+}
 
 func (p servers) Exists(_ context.Context, h deployment.Host) (bool, error) {
 	if h.OnMachine() && h.Address == "" {
 		return false, nil
+	}
+	if p.lost[h.Address] {
+		return false, errors.New("no route to host")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -85,7 +94,7 @@ func newServers(t *testing.T) (*Session, servers) {
 	root, err := os.MkdirTemp("", "h") // a socket's path is short
 	must(t, err)
 	t.Cleanup(func() { os.RemoveAll(root) })
-	p := servers{f, root, map[string]string{"val": "10.0.0.1"}, map[string]bool{}}
+	p := servers{f, root, map[string]string{"val": "10.0.0.1"}, map[string]bool{}, map[string]bool{}}
 	s.Provider = p
 	s.PublicOf = func(a string) (string, error) { return a, nil }
 	s.Config.Provider = config.ProviderSSH

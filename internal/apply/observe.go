@@ -90,6 +90,10 @@ func (s *Session) observe(ctx context.Context, side *sideState, want deployment.
 			return nil
 		})
 	}
+	out.Replaced = make([]plan.ObservedHost, len(side.inventory.Replaced))
+	for i, h := range side.inventory.Replaced {
+		g.Go(func() error { out.Replaced[i] = s.observeHost(ctx, side, h); return nil })
+	}
 	if err := g.Wait(); err != nil {
 		return out, err
 	}

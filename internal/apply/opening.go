@@ -128,7 +128,7 @@ func (s *Session) ComesFrom(ctx context.Context) netip.Addr {
 func (s *Session) lasting(changes []provision.Change) []provision.Change {
 	return slices.DeleteFunc(slices.Clone(changes), func(c provision.Change) bool {
 		name, _, _ := strings.Cut(c.Host, "/")
-		_, wanted := s.want.Own.Host(name)
+		_, wanted := s.want.Own.OnMachineOf(name)
 		return !wanted && c.Kind == provision.Firewall && name != ""
 	})
 }

@@ -54,7 +54,7 @@ func (s *Session) AskClouds(ctx context.Context) (Answers, error) {
 		if known && was.Address != "" || !h.Bought() {
 			missing.Drop(h.Name)
 		}
-		begun[h.Name] = known // by an apply that was cut off: it may have its name already
+		begun[h.Machine()] = known // by an apply that was cut off: it may have its name already
 	}
 	if len(missing.Hosts) == 0 {
 		return o, nil

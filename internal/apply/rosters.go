@@ -153,18 +153,22 @@ func (s *Session) sign(side *sideState, r *roster.Roster) error {
 }
 
 // pushAll brings every host of the inventory to the newest generation, and waits until each obeys it. A sentry that has
-// left the roster may be away: it waits to be destroyed, and nothing depends on it.
+// left the roster, or was replaced, may be away: it waits to be destroyed, and nothing depends on it.
 func (s *Session) pushAll(ctx context.Context, side *sideState) error {
 	head := side.rosters.State().Head
 	g, ctx := errgroup.WithContext(ctx)
-	for _, h := range side.inventory.Hosts {
+	for i, h := range side.inventory.All() {
+		if !h.Exists() {
+			continue // noted, and not made yet
+		}
+		replaced := i >= len(side.inventory.Hosts)
 		g.Go(func() error {
 			err := s.push(ctx, side, h)
 			var away *api.Unreachable
 			if head == nil || h.Role != roster.RoleSentry || !errors.As(err, &away) {
 				return err
 			}
-			if _, member := head.Member(h.Name); member {
+			if _, member := head.Member(h.Name); member && !replaced {
 				return err
 			}
 			return nil
@@ -252,16 +256,21 @@ func (s *Session) adoptReachable(ctx context.Context, side *sideState) error {
 	return s.adoptFrom(ctx, side, func(deployment.Host) bool { return true })
 }
 
-// adoptFrom learns what the hosts of the inventory know of the roster, but for those that may be away and are.
+// adoptFrom learns what the hosts of the inventory know of the roster, but for those that may be away and are, as one that
+// was replaced always may.
 func (s *Session) adoptFrom(ctx context.Context, side *sideState, mayBeAway func(deployment.Host) bool) error {
-	for _, h := range side.inventory.Hosts {
+	for i, h := range side.inventory.All() {
+		replaced := i >= len(side.inventory.Hosts)
+		if !h.Exists() {
+			continue
+		}
 		c := s.Provider.Client(h)
 		st, err := c.Status(ctx)
 		if err == nil {
 			err = s.adopt(ctx, side, c, st)
 		}
 		c.Close()
-		if away := (*api.Unreachable)(nil); errors.As(err, &away) && mayBeAway(h) {
+		if away := (*api.Unreachable)(nil); errors.As(err, &away) && (replaced || mayBeAway(h)) {
 			continue
 		}
 		if err != nil {

@@ -25,16 +25,18 @@ import (
 type fakeAgent struct {
 	store *rosterdir.Store
 
-	mu      sync.Mutex
-	status  api.HostStatus
-	follows bool // it obeys what it is told
-	asked   int
-	onAsk   func(int)
-	locked  int
-	closed  bool
-	stop    func()
-	more    func(*fakeAgent, *http.Request) (any, error) // what else it answers
-	intent  api.Intent                                   // the last that it was told
+	mu       sync.Mutex
+	status   api.HostStatus
+	follows  bool // it obeys what it is told
+	asked    int
+	onAsk    func(int)
+	locked   int
+	closed   bool
+	life     int      // of the host that it is
+	unlinked []string // sentries that its node has no link to
+	stop     func()
+	more     func(*fakeAgent, *http.Request) (any, error) // what else it answers
+	intent   api.Intent                                   // the last that it was told
 }
 
 // says changes the build that the agent is of.

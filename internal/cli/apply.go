@@ -35,11 +35,9 @@ func newPlanCmd(g *global) *cobra.Command {
 				return err
 			}
 			if asJSON {
-				b, err := apply.MarshalSteps(p)
-				if err != nil {
+				if err := printPlanJSON(c.OutOrStdout(), p); err != nil {
 					return err
 				}
-				fmt.Fprintln(c.OutOrStdout(), string(b))
 			} else {
 				printPlan(c.OutOrStdout(), p)
 			}
@@ -90,16 +88,10 @@ func newApplyCmd(g *global) *cobra.Command {
 // runApply plans, asks and does.
 func runApply(c *cobra.Command, s *apply.Session, yes bool) error {
 	defer s.Close()
-	if err := s.Open(); err != nil {
-		return err
-	}
-	if err := s.LockHosts(c.Context()); err != nil {
-		return err
-	}
 	out := c.OutOrStdout()
 	pr := newProgress(out)
 	s.Progress = pr.show
-	p, err := s.Plan(c.Context())
+	p, err := planned(c, s)
 	pr.clear()
 	if err != nil {
 		return err

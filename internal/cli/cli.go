@@ -170,7 +170,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&g.state, "state", "", "folder of the deployment's state (default .pressenter beside the config)")
 	root.AddCommand(
 		newUpCmd(g), newInitCmd(g), newPlanCmd(g), newApplyCmd(g), newStatusCmd(g), newLogsCmd(g), newConfigCmd(),
-		newStopCmd(g), newStartCmd(g), newHoldCmd(g), newDestroyCmd(g), newKeyCmd(g), newDoctorCmd(g), newMeshCmd(g),
+		newStopCmd(g), newStartCmd(g), newHoldCmd(g), newReplaceCmd(g), newRotateAddressCmd(g), newDestroyCmd(g), newKeyCmd(g), newDoctorCmd(g), newMeshCmd(g),
 		newInviteCmd(g), newJoinCmd(), newLeaveCmd(), newPeersCmd(g),
 		newSSHCmd(g), newExecCmd(g), newHardenCmd(g), newOpenSSHCmd(g), newAdoptCmd(g),
 

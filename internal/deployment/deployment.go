@@ -68,6 +68,8 @@ type Inventory struct {
 	// Destroying: a destroy was begun. Hosts that are not here any more were destroyed, and not lost.
 	Destroying bool   `json:"destroying,omitempty"`
 	Hosts      []Host `json:"hosts"`
+	// Replaced are machines whose host is another machine by now, or soon: they stay until that has joined.
+	Replaced []Host `json:"replaced,omitempty"`
 	// Devices are stock WireGuard devices in the mesh. They are of the config alone.
 	Devices []Device `json:"-"`
 	// AdminCIDRs are from where the clouds' firewalls let SSH in; none: from everywhere. On disk they are those that were last
@@ -141,6 +143,10 @@ type Host struct {
 	VolumeSet int `json:"volume_set,omitempty"`
 	// PrivatePeers are other operators' nodes, id@host:port, of a sentry.
 	PrivatePeers []string `json:"private_peers,omitempty"`
+	// Number counts the machines that the host had before this one.
+	Number int `json:"number,omitempty"`
+	// Identity is the one that a replaced machine had in the roster.
+	Identity roster.Key `json:"identity,omitzero"`
 	// Removing marks a host that has left the roster and is not yet destroyed.
 	Removing bool `json:"removing,omitempty"`
 }
@@ -153,6 +159,14 @@ func (h Host) Exists() bool { return !h.OnMachine() || h.Made || h.Bought() && h
 
 // Bought reports whether the host's machine is bought from a cloud.
 func (h Host) Bought() bool { return h.Provider != "" && h.Provider != ProviderSSH }
+
+// Machine names the machine that the host is: of two that are the same host, one after the other, each has a name of its own.
+func (h Host) Machine() string {
+	if h.Number == 0 {
+		return h.Name
+	}
+	return fmt.Sprintf("%s--%d", h.Name, h.Number)
+}
 
 // ProviderSSH supplies machines that are there already.
 const ProviderSSH = "ssh"
@@ -178,6 +192,32 @@ func (i Inventory) InvitedHost(name string) (Invited, bool) {
 		}
 	}
 	return Invited{}, false
+}
+
+// OnMachineOf returns the host that is the machine of that name.
+func (i Inventory) OnMachineOf(machine string) (Host, bool) {
+	for _, h := range i.Hosts {
+		if h.Machine() == machine {
+			return h, true
+		}
+	}
+	return Host{}, false
+}
+
+// All are the machines that there are: of hosts, and those that were replaced.
+func (i Inventory) All() []Host { return slices.Concat(i.Hosts, i.Replaced) }
+
+// Replace takes the machine of a host, of which the roster has this identity, aside, and lets next be the host.
+func (i *Inventory) Replace(next Host, identity roster.Key) {
+	was, _ := i.Host(next.Name)
+	was.Identity = identity
+	i.Replaced = append(slices.Clone(i.Replaced), was)
+	i.Put(next)
+}
+
+// DropReplaced removes a machine that was replaced. Copies of the inventory keep it.
+func (i *Inventory) DropReplaced(machine string) {
+	i.Replaced = slices.DeleteFunc(slices.Clone(i.Replaced), func(h Host) bool { return h.Machine() == machine })
 }
 
 // Put adds or replaces a host, by name.
@@ -210,9 +250,11 @@ func (d Dir) LoadInventory() (Inventory, error) {
 	if err := json.Unmarshal(b, &i); err != nil {
 		return i, fmt.Errorf("read inventory of %q: %w", d, err)
 	}
-	for n, h := range i.Hosts {
-		if !filepath.IsAbs(h.Folder) { // a deployment's folder may be moved, with all its hosts
-			i.Hosts[n].Folder = d.path(h.Folder)
+	for _, hosts := range [][]Host{i.Hosts, i.Replaced} {
+		for n, h := range hosts {
+			if !filepath.IsAbs(h.Folder) { // a deployment's folder may be moved, with all its hosts
+				hosts[n].Folder = d.path(h.Folder)
+			}
 		}
 	}
 	if i.Daemon.Path != "" && !filepath.IsAbs(i.Daemon.Path) {
@@ -226,9 +268,11 @@ func (d Dir) SaveInventory(i Inventory) error {
 	if err := os.MkdirAll(d.Operator(), 0o700); err != nil {
 		return err
 	}
-	i.Hosts = slices.Clone(i.Hosts)
-	for n, h := range i.Hosts {
-		i.Hosts[n].Folder = d.relative(h.Folder)
+	i.Hosts, i.Replaced = slices.Clone(i.Hosts), slices.Clone(i.Replaced)
+	for _, hosts := range [][]Host{i.Hosts, i.Replaced} {
+		for n, h := range hosts {
+			hosts[n].Folder = d.relative(h.Folder)
+		}
 	}
 	i.Daemon.Path = d.relative(i.Daemon.Path)
 	b, err := json.MarshalIndent(i, "", "  ")

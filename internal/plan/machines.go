@@ -21,9 +21,9 @@ func Machines(i deployment.Inventory, sshKeys []string) tofu.Spec {
 		Deployment: i.Deployment, ID: i.MachinesID, SSHKeys: sshKeys, AdminCIDRs: admins(i),
 		Hosts: map[string]tofu.Host{},
 	}
-	for _, h := range i.Hosts {
+	for _, h := range i.All() {
 		if h.Bought() {
-			s.Hosts[h.Name] = bought(h)
+			s.Hosts[h.Machine()] = bought(h)
 		}
 	}
 	return s
@@ -82,7 +82,7 @@ func asOf(c price.Cost) string {
 func split(changes []provision.Change, wanted deployment.Inventory) (buys, returns []provision.Change) {
 	for _, c := range changes {
 		name, _, _ := strings.Cut(c.Host, "/")
-		if h, ok := wanted.Host(name); c.Action == provision.Destroy && (!ok || !h.Bought()) {
+		if h, ok := wanted.OnMachineOf(name); c.Action == provision.Destroy && (!ok || !h.Bought()) {
 			returns = append(returns, c)
 			continue
 		}

@@ -48,6 +48,8 @@ type ObservedDeployment struct {
 	Heads   []string                `json:"heads,omitempty"`
 	Fork    bool                    `json:"fork,omitempty"`
 	Hosts   map[string]ObservedHost `json:"hosts"`
+	// Replaced are machines whose host is another one now.
+	Replaced []ObservedHost `json:"replaced,omitempty"`
 }
 
 // ObservedHost is one host, wanted or not.
@@ -92,14 +94,20 @@ func Make(want Want, have Observed) (Plan, error) {
 	if err := refuse(want, have); err != nil {
 		return Plan{}, err
 	}
-	b := builder{want: want, have: have}
+	b := builder{want: want, have: have, coming: comes(want, have.Own)}
+	if want.Begin != "" {
+		b.stage([]Step{BeginReplace{On{want.Own.Deployment, want.Begin}}})
+	}
 	sides := []side{
-		{want.World, have.World, WorldPeers(want, have.Own.enrolled())},
-		{want.Own, have.Own, OwnPeers(want, have.World.enrolled())},
+		{want: want.World, have: have.World},
+		{want: want.Own, have: have.Own},
 	}
 	for i := range sides {
 		b.clearAway(&sides[i])
+		b.takeOut(&sides[i])
 	}
+	sides[0].peers = WorldPeers(want, sides[1].have.enrolled()) // of those that are not made anew
+	sides[1].peers = OwnPeers(want, sides[0].have.enrolled())
 	b.setUp(sides)
 	for _, s := range sides {
 		b.follow(s)
@@ -107,6 +115,9 @@ func Make(want Want, have Observed) (Plan, error) {
 	b.unprotect(b.returns) // first: a cloud that refuses it would leave machines that run nothing and are paid for
 	for _, s := range sides {
 		b.destroy(s)
+	}
+	if !have.Own.Fork {
+		b.discard(sides[1])
 	}
 	if len(b.returns) > 0 {
 		b.stage([]Step{ReturnMachines{On{Deployment: want.Own.Deployment}, b.returns}})
@@ -135,6 +146,8 @@ type builder struct {
 	want Want
 	have Observed
 	plan Plan
+	// coming are sentries that take the place of others.
+	coming []string
 	// returns are the changes of machines that come last.
 	returns []provision.Change
 	// target is the roster that the plan ends with, of the side that was followed last: our own. It is nil in a fork.
@@ -297,8 +310,19 @@ func (b *builder) follow(s side) {
 	} else {
 		b.stage(b.behind(s))
 	}
+	var others, validator []Step
 	if s.have.Head != nil {
-		b.restarts(s, target)
+		others, validator = b.restarts(s, target)
+	}
+	own := s.want.Deployment == b.want.Own.Deployment
+	if own && len(validator) == 0 {
+		b.join(s) // before others of the sentries are restarted
+	}
+	for _, step := range others {
+		b.stage([]Step{step})
+	}
+	if b.stage(validator); own && len(validator) > 0 {
+		b.join(s) // it may know of those that came since its restart only
 	}
 	b.target = target
 }
@@ -336,8 +360,7 @@ func (b *builder) behind(s side) []Step {
 
 // restarts are the nodes whose configuration will differ from the one they run with in what takes a restart: sentries one
 // after the other, the validator last, so that it always finds sentries that are up.
-func (b *builder) restarts(s side, target *roster.Roster) {
-	var last []Step
+func (b *builder) restarts(s side, target *roster.Roster) (others, validator []Step) {
 	for _, m := range target.Members {
 		o, ok := s.have.Hosts[m.Name]
 		if !ok || o.Status.Node.Revision == "" || o.Status.Intent.Held || o.Status.Intent.Stopped {
@@ -352,12 +375,12 @@ func (b *builder) restarts(s side, target *roster.Roster) {
 		}
 		step := RestartNode{On{s.want.Deployment, m.Name}, string(m.Role), "its configuration changes"}
 		if m.Role == roster.RoleValidator {
-			last = append(last, step)
+			validator = append(validator, step)
 			continue
 		}
-		b.stage([]Step{step})
+		others = append(others, step)
 	}
-	b.stage(last)
+	return others, validator
 }
 
 // local is what the host itself will render with.

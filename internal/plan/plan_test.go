@@ -149,8 +149,7 @@ func TestGolden(t *testing.T) {
 
 func checkGolden(t *testing.T, name, yaml string, s *sim) {
 	t.Helper()
-	w := s.resolve()
-	p, err := Make(w, s.observe(w))
+	_, p, err := s.plan()
 	got := fmt.Sprintf("-- config.yaml --\n%s-- plan --\n%s", yaml, words(p, err))
 	path := filepath.Join("testdata", name+".txtar")
 	if *update {
@@ -258,7 +257,7 @@ func TestProperty(t *testing.T) {
 		s := newSim(config.Practice("hub"))
 		m := &machine{s: s}
 		t.Repeat(map[string]func(*rapid.T){
-			"configure": m.configure, "apply": m.apply, "apply again": m.apply, "kill agent": m.kill, "stop": m.stop, "start": m.start, "join": m.join, "": m.check,
+			"configure": m.configure, "replace": m.replace, "apply": m.apply, "apply again": m.apply, "kill agent": m.kill, "stop": m.stop, "start": m.start, "join": m.join, "": m.check,
 		})
 		m.start(t)
 		m.settle(t)
@@ -286,6 +285,13 @@ func (m *machine) apply(t *rapid.T) {
 	if err != nil && !errors.Is(err, errCrash) && !errors.As(err, &refusal) && !m.silent() {
 		t.Fatalf("%v\n%s", err, words(p, nil))
 	}
+}
+
+// replace replaces a sentry, and is killed somewhere, or not.
+func (m *machine) replace(t *rapid.T) {
+	m.s.replace = rapid.SampledFrom([]string{"s1", "s2", "s3", "s4"}).Draw(t, "sentry")
+	defer func() { m.s.replace = "" }()
+	m.apply(t)
 }
 
 // silent says that a person keeps the validator from signing.

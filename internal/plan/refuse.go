@@ -51,11 +51,14 @@ func refuse(want Want, have Observed) error {
 	if err := mixed(want, have); err != nil {
 		return err
 	}
+	if err := alone(want, have.Own); err != nil {
+		return err
+	}
 	survives := false
 	for _, m := range have.Own.Head.Members {
 		h, wanted := want.Own.Host(m.Name)
 		o := have.Own.Hosts[m.Name]
-		if m.Role == roster.RoleSentry && wanted && o.Exists {
+		if m.Role == roster.RoleSentry && wanted && o.Exists || have.Own.lostAway(m) {
 			survives = true
 		}
 		if m.Role == roster.RoleValidator && wanted && h.Role == m.Role && !o.Exists && !want.ReplaceLost {
@@ -87,19 +90,20 @@ func away(want Want, have ObservedDeployment) error {
 	}
 	return &Refusal{
 		Why:  strings.Join(why, "; "),
-		Next: "bring it back; or take it out of the config, if it is a sentry that is lost; what runs goes on meanwhile",
+		Next: "bring it back; or, if it is a sentry that is lost for ever, 'pressenter replace' it or take it out of the config; what runs goes on meanwhile",
 	}
 }
 
 // machines says which change of machines would destroy what a wanted host is, or buy again what is there.
 func machines(want Want, changes []provision.Change, bought []deployment.Host) error {
 	for _, c := range changes {
-		name, _, _ := strings.Cut(c.Host, "/")
-		_, wanted := want.Own.Host(name)
+		machine, _, _ := strings.Cut(c.Host, "/")
+		host, wanted := want.Own.OnMachineOf(machine)
 		if !wanted {
 			continue
 		}
-		has := slices.ContainsFunc(bought, func(h deployment.Host) bool { return h.Name == name })
+		name := host.Name
+		has := slices.ContainsFunc(bought, func(h deployment.Host) bool { return h.Machine() == machine })
 		harmless := c.Kind == provision.Firewall || c.Kind == provision.Spread || c.Kind == provision.Label
 		switch {
 		case c.Loses() && !harmless:
@@ -109,16 +113,24 @@ func machines(want Want, changes []provision.Change, bought []deployment.Host) e
 			}
 			return &Refusal{
 				Why:  fmt.Sprintf("the %s of %s would be destroyed (%s%s), with all that is on it", c.Kind, name, c.Action, because),
-				Next: "put back in the config what changed it; or add a sentry under another name, apply, then take this one out",
+				Next: nextOfLoss(host),
 			}
 		case c.Kind == provision.Server && c.Action == provision.Create && has:
 			return &Refusal{
 				Why:  fmt.Sprintf("%s has a machine, and this account does not know it", name),
-				Next: "check that the credentials in the environment are of the account and project that it was bought in; if somebody deleted the machine there, take the sentry out, apply, and add one under another name",
+				Next: "check that the credentials in the environment are of the account and project that it was bought in; if somebody deleted the machine of a sentry there, run 'pressenter replace' for it",
 			}
 		}
 	}
 	return nil
+}
+
+// nextOfLoss is what to do where a plan would destroy what a host is.
+func nextOfLoss(h deployment.Host) string {
+	if h.Role == roster.RoleSentry {
+		return fmt.Sprintf("put back in the config what changed it; or run 'pressenter replace %s': another machine joins before this one goes", h.Name)
+	}
+	return "put back in the config what changed it; a validator's machine is never replaced while it may sign"
 }
 
 // devices says why stock WireGuard devices are in the way of a driver. A change of driver would remove them, and who was

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/node"
+	"github.com/pressenter/pressenter/internal/provision"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
 )
@@ -32,6 +34,11 @@ type sim struct {
 	replaceLost      bool
 	build            string
 	guest            ed25519.PublicKey // who joined last, in the property test
+
+	replace string              // the sentry that the next plan replaces
+	old     map[string]*simHost // machines that were replaced
+	lost    map[string]bool     // machines that nobody reaches
+	sold    map[string]bool     // machines that are paid for
 }
 
 type simHost struct {
@@ -43,6 +50,7 @@ type simHost struct {
 	genesis        bool
 	heads          []string
 	revision, core string
+	follows        []string // ids of those that its node dials
 	restart        uint64
 	intent         api.Intent
 	signing        string
@@ -50,7 +58,9 @@ type simHost struct {
 }
 
 func newSim(c config.Deployment) *sim {
-	return &sim{config: c, port: 21000, hosts: [2]map[string]*simHost{{}, {}}}
+	return &sim{
+		config: c, port: 21000, hosts: [2]map[string]*simHost{{}, {}}, old: map[string]*simHost{}, lost: map[string]bool{}, sold: map[string]bool{},
+	}
 }
 
 func (s *sim) key(what string) ed25519.PrivateKey {
@@ -64,6 +74,7 @@ func (s *sim) resolve() Want {
 		Dir: "/deployment", World: s.saved[0], Own: s.saved[1], Daemon: deployment.Daemon{Name: "practiced", SHA256: hash("practiced")},
 		Ports:    func() (string, error) { s.port++; return fmt.Sprintf("127.0.0.1:%d", s.port), nil },
 		PublicOf: func(address string) (string, error) { return address, nil },
+		Replace:  s.replace,
 	})
 	if err != nil {
 		panic(err)
@@ -98,10 +109,19 @@ func (s *sim) observe(w Want) Observed {
 		for _, h := range slices.Concat(want.Hosts, s.saved[i].Hosts) {
 			side.Hosts[h.Name] = s.observeHost(i, h)
 		}
+		for _, h := range s.saved[i].Replaced {
+			side.Replaced = append(side.Replaced, s.observed(i, h, s.old[h.Machine()]))
+		}
 		if i == 0 {
 			o.World = side
 		} else {
 			o.Own = side
+		}
+	}
+	o.Machines = s.changes(w)
+	for _, h := range s.saved[1].All() {
+		if h.Bought() && h.Address != "" {
+			o.Bought = append(o.Bought, h)
 		}
 	}
 	v := s.hosts[1]["validator"]
@@ -118,15 +138,40 @@ func (s *sim) signs(v *simHost) bool {
 	return r != nil && r.Signer.Holder == "validator" && r.Signer.PubKey == roster.KeyOf(v.key)
 }
 
+// changes are those of the machines.
+func (s *sim) changes(w Want) []provision.Change {
+	var out []provision.Change
+	for _, h := range w.Own.Hosts {
+		if h.Bought() && !s.sold[h.Machine()] {
+			out = append(out, provision.Change{Kind: provision.Server, Host: h.Machine(), Action: provision.Create})
+		}
+	}
+	for machine := range s.sold {
+		if _, wanted := w.Own.OnMachineOf(machine); !wanted {
+			out = append(out, provision.Change{Kind: provision.Server, Host: machine, Action: provision.Destroy})
+		}
+	}
+	slices.SortFunc(out, func(a, b provision.Change) int { return strings.Compare(a.Host, b.Host) })
+	return out
+}
+
 func (s *sim) observeHost(i int, h deployment.Host) ObservedHost {
+	return s.observed(i, h, s.hosts[i][h.Name])
+}
+
+func (s *sim) observed(i int, h deployment.Host, v *simHost) ObservedHost {
 	o := ObservedHost{Host: h}
-	v := s.hosts[i][h.Name]
 	if v == nil {
+		return o
+	}
+	if s.lost[h.Machine()] {
+		o.Exists, o.Away = true, "no route to host"
 		return o
 	}
 	o.Exists, o.Agent = true, v.agent
 	o.Status = api.HostStatus{Name: h.Name, Role: string(h.Role), Enrolled: v.enrolled, Intent: v.intent}
 	o.Status.Node.Revision, o.Status.Node.Core, o.Status.Node.RestartToken = v.revision, v.core, v.restart
+	o.Status.Node.Answers = v.revision != ""
 	if v.enrolled != nil {
 		o.Status.Listen = v.listen
 	}
@@ -158,13 +203,13 @@ func (s *sim) observeHost(i int, h deployment.Host) ObservedHost {
 var errUnreachable = errors.New("unreachable")
 
 // do does one step.
-func (s *sim) do(w Want, step Step) error {
+func (s *sim) do(w *Want, step Step) error {
 	i, want := 1, w.Own
 	if step.Where() == w.World.Deployment {
 		i, want = 0, w.World
 	}
 	h, known := s.saved[i].Host(step.Host())
-	if !known {
+	if !known || !h.Exists() {
 		h, _ = want.Host(step.Host())
 	}
 	v := s.hosts[i][step.Host()]
@@ -179,6 +224,7 @@ func (s *sim) do(w Want, step Step) error {
 		s.genesis = hash("genesis")
 	case CreateHost:
 		s.saved[i].ChainID = want.ChainID
+		h.Made = h.OnMachine()
 		s.saved[i].Put(h)
 		if v == nil {
 			s.hosts[i][h.Name] = &simHost{}
@@ -203,7 +249,7 @@ func (s *sim) do(w Want, step Step) error {
 		v.genesis = true
 		return s.turn(i, h.Name)
 	case PublishRoster:
-		return s.publishTarget(i, w, want)
+		return s.publishTarget(i, *w, want)
 	case SyncRoster:
 		return s.push(i, step.Host())
 	case RestartNode:
@@ -233,6 +279,46 @@ func (s *sim) do(w Want, step Step) error {
 			return err
 		}
 		return s.pushAll(i)
+	case BeginReplace:
+		next, identity := Successor(st.Name, s.config, s.saved[1], s.logs[1].State().Head)
+		was, _ := s.saved[1].Host(st.Name)
+		s.old[was.Machine()] = s.hosts[1][st.Name]
+		delete(s.hosts[1], st.Name)
+		s.saved[1].Replace(next, identity)
+	case ChangeMachines:
+		for _, c := range st.Changes {
+			s.sold[c.Host] = true
+		}
+		for _, h := range want.Hosts {
+			if s.sold[h.Machine()] {
+				h.Address, h.Public = "pressenter@"+h.Machine(), address(h.Machine())
+				s.saved[1].Put(h)
+				w.Own.Put(h)
+			}
+		}
+	case ReturnMachines:
+		for _, c := range st.Changes {
+			if s.old[c.Host] != nil {
+				return fmt.Errorf("%s is given back while something runs there", c.Host)
+			}
+			delete(s.sold, c.Host)
+		}
+	case TakeOut:
+		next := roster.Next(s.logs[1].State().Head)
+		next.Remove(st.Name)
+		if err := s.publish(1, next); err != nil {
+			return err
+		}
+		return s.pushAll(1)
+	case AwaitJoined:
+		if m, is := s.logs[1].State().Head.Member(st.Name); !is || v == nil || v.revision == "" || m.Identity != roster.Key(v.enrolled.Identity) {
+			return fmt.Errorf("%s has not joined", st.Name)
+		}
+		if val := s.hosts[1]["validator"]; val.revision != "" && !val.intent.Stopped && !slices.Contains(val.follows, v.enrolled.NodeID) {
+			return fmt.Errorf("the validator does not dial %s", st.Name)
+		}
+	case RemoveReplaced:
+		return s.removeReplaced(st.Machine)
 	case AwaitSigning:
 		if !s.signs(v) {
 			return errors.New("no commit holds a signature")
@@ -240,6 +326,30 @@ func (s *sim) do(w Want, step Step) error {
 	default:
 		return fmt.Errorf("step %T", step)
 	}
+	return nil
+}
+
+// address is where a machine of that name is: an address of its own each.
+func address(machine string) string {
+	sum := sha256.Sum256([]byte(machine))
+	return fmt.Sprintf("10.%d.%d.%d", sum[0], sum[1], sum[2])
+}
+
+// removeReplaced removes a machine that was replaced, once nobody has it and its successor runs.
+func (s *sim) removeReplaced(machine string) error {
+	i := slices.IndexFunc(s.saved[1].Replaced, func(h deployment.Host) bool { return h.Machine() == machine })
+	if i < 0 {
+		return fmt.Errorf("%s was removed already", machine)
+	}
+	old := s.saved[1].Replaced[i]
+	if _, member := s.logs[1].State().Head.MemberByIdentity(old.Identity); member {
+		return fmt.Errorf("%s is still in the roster", machine)
+	}
+	if v := s.hosts[1][old.Name]; v == nil || v.revision == "" {
+		return fmt.Errorf("%s is removed before its successor runs", machine)
+	}
+	delete(s.old, machine)
+	s.saved[1].DropReplaced(machine)
 	return nil
 }
 
@@ -322,6 +432,11 @@ func (s *sim) publish(i int, r *roster.Roster) error {
 func (s *sim) pushAll(i int) error {
 	var errs []error
 	head := s.logs[i].State().Head
+	for _, h := range s.saved[i].Replaced {
+		if v := s.old[h.Machine()]; v != nil && v.enrolled != nil && head.Tombstoned(roster.Key(v.enrolled.Identity)) && !s.lost[h.Machine()] {
+			v.revision = ""
+		}
+	}
 	for _, name := range slices.Sorted(maps.Keys(s.hosts[i])) {
 		err := s.push(i, name)
 		if _, member := head.Member(name); member || !errors.Is(err, errUnreachable) {
@@ -334,7 +449,7 @@ func (s *sim) pushAll(i int) error {
 // push tells a host the newest roster; the host follows it.
 func (s *sim) push(i int, name string) error {
 	v := s.hosts[i][name]
-	if v == nil || !v.agent {
+	if h, _ := s.saved[i].Host(name); v == nil || !v.agent || s.lost[h.Machine()] {
 		return fmt.Errorf("host %s: %w", name, errUnreachable)
 	}
 	state := s.logs[i].State()
@@ -364,16 +479,47 @@ func (s *sim) turn(i int, name string) error {
 			return err
 		}
 		if v.revision == "" || v.restart != m.Restart || v.core == f.Core() { // started, or told while it runs
-			v.revision, v.core, v.restart = f.Revision(), f.Core(), m.Restart
+			v.revision, v.core, v.restart, v.follows = f.Revision(), f.Core(), m.Restart, nil
+			for _, p := range node.Dials(state.Effective, m, node.LocalOf(v.listen)) {
+				v.follows = append(v.follows, p.NodeID)
+			}
 		}
 	}
 	return nil
 }
 
+// plan plans as a session does.
+func (s *sim) plan() (Want, Plan, error) {
+	w := s.resolve()
+	o := s.observe(w)
+	if s.replace != "" {
+		how, err := Replace(s.replace, s.config, s.saved[1], o.Own)
+		if err != nil {
+			return w, Plan{}, err
+		}
+		switch how {
+		case InPlace:
+			w.Replace = s.replace
+		case Beside:
+			before := s.saved[1]
+			next, identity := Successor(s.replace, s.config, before, o.Own.Head)
+			s.saved[1].Replace(next, identity)
+			w = s.resolve()
+			w.Begin = s.replace
+			wanted, _ := w.Own.Host(s.replace)
+			s.saved[1] = before // the first step notes it
+			o.Own.Retire(wanted, identity)
+			o.Machines = s.changes(w)
+		case Apply:
+		}
+	}
+	p, err := Make(w, o)
+	return w, p, err
+}
+
 // apply makes one plan and does it, until the crash'th step; 0 for no crash.
 func (s *sim) apply(crash int) (Plan, error) {
-	w := s.resolve()
-	p, err := Make(w, s.observe(w))
+	w, p, err := s.plan()
 	if err != nil {
 		return p, err
 	}
@@ -383,7 +529,7 @@ func (s *sim) apply(crash int) (Plan, error) {
 			if n++; n == crash {
 				return p, errCrash
 			}
-			if err := s.do(w, step); err != nil {
+			if err := s.do(&w, step); err != nil {
 				return p, fmt.Errorf("%s: %w", step, err)
 			}
 		}

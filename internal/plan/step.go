@@ -122,6 +122,21 @@ type (
 		On
 		Role string `json:"role"`
 	}
+	// BeginReplace notes that another machine is to be a host, and that the one that it is stays until that has joined.
+	BeginReplace struct{ On }
+	// TakeOut publishes a roster without a sentry that is made anew in its place.
+	TakeOut struct {
+		On
+		Generation uint64 `json:"generation"`
+	}
+	// AwaitJoined waits until the validator is linked to a sentry that took the place of another.
+	AwaitJoined struct{ On }
+	// RemoveReplaced stops everything on a machine whose place another one has taken, and removes it.
+	RemoveReplaced struct {
+		On
+		Machine string `json:"machine"`
+		Place   string `json:"place"`
+	}
 	// AwaitSigning waits until others hold a signature of the validator.
 	AwaitSigning struct{ On }
 )
@@ -223,6 +238,26 @@ func (s DestroyHost) String() string {
 }
 
 // String implements Step.
+func (s BeginReplace) String() string {
+	return fmt.Sprintf("replace %s: it gets another machine, and the one that it has stays until that has joined", s.Name)
+}
+
+// String implements Step.
+func (s TakeOut) String() string {
+	return fmt.Sprintf("publish roster generation %d: tombstones %s, which is made anew", s.Generation, s.Name)
+}
+
+// String implements Step.
+func (s AwaitJoined) String() string {
+	return fmt.Sprintf("wait until %s has caught up and the validator is linked to it", s.Name)
+}
+
+// String implements Step.
+func (s RemoveReplaced) String() string {
+	return fmt.Sprintf("destroy what %s was before (%s): stop it and remove its folder", s.Name, s.Place)
+}
+
+// String implements Step.
 func (s AwaitSigning) String() string {
 	return fmt.Sprintf("wait until others hold a signature of %s", s.Name)
 }
@@ -245,9 +280,9 @@ func KindOf(s Step) Kind {
 		return Create
 	case RestartNode:
 		return Bounce
-	case DestroyHost:
+	case DestroyHost, RemoveReplaced:
 		return Destroy
-	case AwaitSigning:
+	case AwaitSigning, AwaitJoined:
 		return Wait
 	}
 	return Change

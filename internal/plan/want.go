@@ -29,6 +29,8 @@ type Want struct {
 	Chain roster.Chain // without the genesis, which is not made yet the first time
 	// ReplaceLost says that a person knows a validator's host to be lost for ever and wants a new one in its place.
 	ReplaceLost bool
+	// Replace names a sentry that is removed and made anew where it is; Begin one that gets another machine from now on.
+	Replace, Begin string
 	// Shut are openings for SSH that are over and were not taken back.
 	Shut []deployment.Opening
 	// Build is what an agent says of itself that is started now; empty: whatever runs will do.
@@ -49,6 +51,8 @@ type Facts struct {
 	Now    time.Time
 	// Ports hands out addresses for hosts that have none yet.
 	Ports func() (string, error)
+	// Replace names a sentry that may get another machine.
+	Replace string
 	// PublicOf is where an SSH destination leads, a name or an address without port: ~/.ssh/config may say so.
 	PublicOf func(address string) (string, error)
 }
@@ -57,7 +61,7 @@ type Facts struct {
 func WorldName(name string) string { return name + "-world" }
 
 // fixed says what of a deployment that exists the config may not change.
-func fixed(c config.Deployment, own, world deployment.Inventory) error {
+func fixed(c config.Deployment, own, world deployment.Inventory, replace string) error {
 	if own.Deployment != "" && own.Deployment != c.Name {
 		return &Refusal{
 			Why:  fmt.Sprintf("this folder holds the deployment %q, the config says %q: a deployment keeps its name", own.Deployment, c.Name),
@@ -76,7 +80,7 @@ func fixed(c config.Deployment, own, world deployment.Inventory) error {
 			Next: "put the old chain.daemon back, or make the other deployment in a folder of its own",
 		}
 	}
-	if err := moved(c, own); err != nil {
+	if err := moved(c, own, replace); err != nil {
 		return err
 	}
 	for _, d := range c.Devices {
@@ -113,26 +117,22 @@ func chainOf(c config.Deployment) config.Chain {
 
 // moved says which host that exists would become another one by an edit. What runs where it was would go on, and nobody
 // would know of it.
-func moved(c config.Deployment, own deployment.Inventory) error {
+func moved(c config.Deployment, own deployment.Inventory, replace string) error {
 	check := func(name string, m config.Machine) error {
 		was, known := own.Host(name)
-		if !known || was.Removing || !was.Exists() {
+		if !known || was.Removing || !was.Exists() || name == replace {
 			return nil
 		}
-		provider := c.ProviderOf(m)
-		if provider == config.ProviderLocal {
-			provider = ""
-		}
-		why := ""
+		provider, why := suppliedBy(c, m), ""
 		switch {
 		case provider != was.Provider:
 			why = fmt.Sprintf("host %q is %s, the config says %s", name, supplied(was.Provider), supplied(provider))
-		case provider == config.ProviderSSH && m.Address != was.Address:
+		case goesElsewhere(c, m, was):
 			why = fmt.Sprintf("host %q is the server %s, the config says %s", name, was.Address, m.Address)
 		default:
 			return nil
 		}
-		next := "put it back; add the new sentry under another name, apply, then take this one out"
+		next := fmt.Sprintf("run 'pressenter replace %s', which moves it: the new one joins before the old one goes; or put it back", name)
 		if name == config.ValidatorHost {
 			next = "put it back: moving a validator to another machine is not in this version"
 		}
@@ -152,6 +152,20 @@ func moved(c config.Deployment, own deployment.Inventory) error {
 	return nil
 }
 
+// suppliedBy is the provider of a machine as an inventory has it.
+func suppliedBy(c config.Deployment, m config.Machine) string {
+	if provider := c.ProviderOf(m); provider != config.ProviderLocal {
+		return provider
+	}
+	return ""
+}
+
+// goesElsewhere says whether the config has another machine for a host than the one that it is.
+func goesElsewhere(c config.Deployment, m config.Machine, was deployment.Host) bool {
+	provider := suppliedBy(c, m)
+	return provider != was.Provider || provider == config.ProviderSSH && m.Address != was.Address
+}
+
 // supplied is a provider in words.
 func supplied(provider string) string {
 	switch provider {
@@ -165,7 +179,7 @@ func supplied(provider string) string {
 
 // Resolve turns the config into hosts. Hosts that were there before keep their addresses.
 func Resolve(c config.Deployment, f Facts) (Want, error) {
-	if err := fixed(c, f.Own, f.World); err != nil {
+	if err := fixed(c, f.Own, f.World, f.Replace); err != nil {
 		return Want{}, err
 	}
 	chain := chainOf(c)
@@ -250,7 +264,7 @@ func (r *resolver) own(to *deployment.Inventory, c config.Deployment, name strin
 	}
 	h.VolumeGB, h.VolumeDevice = m.VolumeGB, m.VolumeDevice
 	if was, known := r.Own.Host(name); known {
-		h.Made, h.VolumeSet = was.Made, was.VolumeSet
+		h.Made, h.VolumeSet, h.Number = was.Made, was.VolumeSet, was.Number
 		if h.Bought() {
 			h.VolumeDevice = was.VolumeDevice
 		}

@@ -61,7 +61,7 @@ func (p *Provider) dialBy(ctx context.Context, d *ssh.Dialer, h deployment.Host)
 	if err != nil {
 		return nil, err
 	}
-	target.Name = h.Name
+	target.Name = h.Machine()
 	p.mu.Lock()
 	if p.lines == nil {
 		p.lines = map[string]*line{}
@@ -328,7 +328,7 @@ func keepFile(path string, b []byte) error {
 
 // Forget drops the host keys that are pinned for a host, and returns their fingerprints.
 func (p *Provider) Forget(h deployment.Host) (fingerprints []string, err error) {
-	names := []string{h.Name}
+	names := []string{h.Machine()}
 	if h.Bought() && h.Public != "" {
 		names = append(names, h.Public)
 	} else if target, err := ssh.ParseTarget(h.Address); err == nil {

@@ -1,0 +1,162 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/roster"
+)
+
+// replace lets the plan that is made next replace the sentry that this session is to replace. Nothing is noted yet: the
+// plan's first step does that.
+func (s *Session) replace() error {
+	if s.Replace == "" || s.begun {
+		return nil
+	}
+	how, err := plan.Replace(s.Replace, s.Config, s.own.inventory, s.have.Own)
+	if err != nil {
+		return err
+	}
+	switch how {
+	case plan.InPlace:
+		s.want.Replace = s.Replace
+		return nil
+	case plan.Apply:
+		return nil
+	}
+	next, identity := plan.Successor(s.Replace, s.Config, s.own.inventory, s.have.Own.Head)
+	s.own.inventory.Replace(next, identity)
+	s.begun = true
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	wanted, _ := s.want.Own.Host(s.Replace)
+	s.have.Own.Retire(wanted, identity)
+	return nil
+}
+
+// takeOut publishes a roster without a sentry, which stops by that.
+func (s *Session) takeOut(ctx context.Context, side *sideState, name string) error {
+	if err := s.adoptAll(ctx, side); err != nil {
+		return err
+	}
+	head := side.rosters.State().Head
+	if head == nil {
+		return errors.New("the roster has no single head")
+	}
+	next := roster.Next(head)
+	if !next.Remove(name) {
+		return nil
+	}
+	return s.publish(ctx, side, next)
+}
+
+// awaitJoined waits until a sentry keeps up and the validator is linked to it. Without a validator that runs the first is
+// enough.
+func (s *Session) awaitJoined(ctx context.Context, side *sideState, h deployment.Host) error {
+	head := side.rosters.State().Head
+	if head == nil {
+		return errors.New("the roster has no single head")
+	}
+	m, is := head.Member(h.Name)
+	if !is {
+		return fmt.Errorf("%s is not in the roster", h.Name)
+	}
+	err := s.poll(ctx, h, func(st api.HostStatus) error {
+		switch {
+		case st.Intent.Stopped || st.Intent.Held:
+			return nil
+		case !st.Node.Answers:
+			return errors.New("its node does not answer yet")
+		case st.Node.CatchingUp || st.Node.Height == 0:
+			return errors.New("it is catching up")
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, v := range s.want.Own.Hosts {
+		if v.Role != roster.RoleValidator {
+			continue
+		}
+		err = s.poll(ctx, v, func(st api.HostStatus) error {
+			if !st.Node.Answers || slices.ContainsFunc(st.Node.Peers, func(p api.Peer) bool { return p.NodeID == m.NodeID }) {
+				return nil
+			}
+			return fmt.Errorf("it has no link to %s yet", h.Name)
+		})
+	}
+	return err
+}
+
+// removeReplaced removes a machine whose host is another one now. One that is lost is left as it is.
+func (s *Session) removeReplaced(ctx context.Context, side *sideState, machine string) error {
+	i := slices.IndexFunc(side.inventory.Replaced, func(h deployment.Host) bool { return h.Machine() == machine })
+	if i < 0 {
+		return nil
+	}
+	old, state := side.inventory.Replaced[i], side.rosters.State()
+	if state.Head == nil {
+		return fmt.Errorf("%s may be in the roster, which is forked", machine)
+	}
+	_, member := state.Head.MemberByIdentity(old.Identity)
+	switch same, err := s.same(ctx, side, old); {
+	case err != nil:
+		return err
+	case same:
+		s.progress(Event{Word: fmt.Sprintf("%s is the same machine at another address: nothing is removed there", old.Name), Why: true})
+	case member:
+		return fmt.Errorf("%s is still in the roster", machine)
+	default:
+		if err := s.removeHost(ctx, side, old); err != nil {
+			return err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	side.inventory.DropReplaced(machine)
+	return side.dir.SaveInventory(side.inventory)
+}
+
+// removeAllReplaced removes what is left of replacements, before all is given back.
+func (s *Session) removeAllReplaced(ctx context.Context) error {
+	for _, h := range s.own.inventory.Replaced {
+		if err := s.removeHost(ctx, s.own, h); err != nil {
+			return err
+		}
+		s.own.inventory.DropReplaced(h.Machine())
+		if err := s.own.dir.SaveInventory(s.own.inventory); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// same says whether the machine that took the place of another turned out to be that one.
+func (s *Session) same(ctx context.Context, side *sideState, old deployment.Host) (bool, error) {
+	now, known := side.inventory.Host(old.Name)
+	if !known || old.Bought() || old.Identity.IsZero() {
+		return false, nil
+	}
+	c := s.Provider.Client(now)
+	defer c.Close()
+	st, err := c.Status(ctx)
+	if err != nil {
+		return false, err
+	}
+	return st.Enrolled != nil && roster.Key(st.Enrolled.Identity) == old.Identity, nil
+}
+
+// vanished are those machines of the inventory, not wanted any more, that a plan would make again: somebody deleted them.
+func vanished(p []string, wanted, all deployment.Inventory) []string {
+	return slices.DeleteFunc(p, func(machine string) bool {
+		_, is := wanted.OnMachineOf(machine)
+		return is || !slices.ContainsFunc(all.All(), func(h deployment.Host) bool { return h.Machine() == machine })
+	})
+}

@@ -1,0 +1,197 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/roster"
+)
+
+// replaces plans a replacement, kills it before a step, and lets the next session, with or without being told of it, go on.
+// It returns false where there is no such step.
+func replaces(t *testing.T, s *Session, kill int, told bool) (next *Session, more bool) {
+	t.Helper()
+	s.Replace = "s1"
+	p, err := s.Plan(t.Context())
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	n := 0
+	s.Crash = func(plan.Step, bool) {
+		if n++; n == 2*kill-1 { // before the step
+			more = true
+			cancel()
+		}
+	}
+	err = s.Do(ctx, p)
+	var cut *Interrupted
+	if err != nil && !errors.As(err, &cut) {
+		t.Fatal(err)
+	}
+	s.Close()
+	next = &Session{Config: s.Config, Dir: s.Dir, Daemon: s.Daemon, Provider: s.Provider, Who: s.Who, PublicOf: s.PublicOf}
+	must(t, next.Open())
+	t.Cleanup(next.Close)
+	if more && (told || kill == 1) {
+		next.Replace = "s1"
+	}
+	if more {
+		applies(t, next)
+	}
+	next.Replace = ""
+	if words := applies(t, next); len(words) > 0 {
+		t.Errorf("killed before step %d, left to do: %q", kill, words)
+	}
+	return next, more
+}
+
+// A sentry on this computer is a new one, wherever that was interrupted.
+func TestReplaceInPlace(t *testing.T) {
+	for kill, more := 1, true; more; kill++ {
+		s, _ := newFarm(t)
+		must(t, s.Open())
+		applies(t, s)
+		before := s.Head()
+		s, more = replaces(t, s, kill, kill%2 == 0)
+		replaced(t, before, s.Head())
+	}
+}
+
+// replaced says whether s1, and nobody else, is another one now.
+func replaced(t *testing.T, before, head *roster.Roster) {
+	t.Helper()
+	for _, m := range before.Members {
+		now, is := head.Member(m.Name)
+		if !is || (now.Identity != m.Identity) != (m.Name == "s1") || head.Tombstoned(m.Identity) != (m.Name == "s1") {
+			t.Errorf("%s was %s, is %s", m.Name, m.Identity, now.Identity)
+		}
+	}
+	if before.Signer != head.Signer {
+		t.Errorf("the signer was %+v, is %+v", before.Signer, head.Signer)
+	}
+}
+
+// A sentry moves to another server: the old one is left alone only if nobody reaches it.
+func TestReplaceMoves(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		for kill, more := 1, true; more; kill++ {
+			s, p := up(t)
+			before := s.Head()
+			old, _ := s.own.inventory.Host("s1")
+			if lost {
+				must(t, p.farm.StopAgent(t.Context(), p.at(old)))
+				p.lost[old.Address] = true
+			}
+			s.Config.Sentries = slices.Clone(s.Config.Sentries)
+			s.Config.Sentries[0].Address = "10.0.0.9"
+			s, more = replaces(t, s, kill, kill%2 == 0)
+			replaced(t, before, s.Head())
+			h, _ := s.own.inventory.Host("s1")
+			if h.Address != "10.0.0.9" || h.Number != 1 || len(s.own.inventory.Replaced) > 0 {
+				t.Errorf("lost %v, killed before step %d: s1 is %+v, replaced %+v", lost, kill, h, s.own.inventory.Replaced)
+			}
+			if !lost && p.on[filepath.Join(p.root, "10.0.0.2")] != nil {
+				t.Error("the old machine goes on")
+			}
+		}
+	}
+}
+
+// The old machine stays until the validator is linked to the new one.
+func TestReplacedStaysUntilTheNextHasJoined(t *testing.T) {
+	s, p := halfReplaced(t)
+	if p.on[filepath.Join(p.root, "10.0.0.2")] == nil || len(s.own.inventory.Replaced) != 1 {
+		t.Error("the old machine is gone")
+	}
+}
+
+// A destroy takes both machines of a sentry that is being replaced, and goes on where it was cut off between them.
+func TestDestroyWhileReplaced(t *testing.T) {
+	for _, at := range []string{"", "10.0.0.2"} {
+		s, p := halfReplaced(t)
+		s = anew(t, s, p)
+		if at != "" {
+			p.lost[at] = true // its server was taken down already; it is a sentry's, so it does not hold up the rest
+			must(t, p.farm.StopAgent(t.Context(), deployment.Host{Folder: filepath.Join(p.root, at)}))
+		}
+		if _, err := s.Destroy(t.Context(), false, ignore); err != nil {
+			t.Fatal(err)
+		}
+		if len(p.on) != 0 || len(s.own.inventory.Replaced) != 0 {
+			t.Errorf("%d agents run, replaced %+v", len(p.on), s.own.inventory.Replaced)
+		}
+	}
+}
+
+// Machines that are paid for are asked for by their own names, of which a host may have had several.
+func TestPaidFor(t *testing.T) {
+	got := paidFor([]deployment.Host{
+		{Name: "s1", Provider: "hetzner", Address: "a", Number: 1}, {Name: "s1", Provider: "hetzner", Address: "b"}, {Name: "s2", Provider: "vultr"},
+	})
+	if !slices.Equal(got, []string{"s1--1", "s1"}) {
+		t.Errorf("paid for: %v", got)
+	}
+}
+
+// halfReplaced is a deployment on servers while the machine that takes the place of s1 has not joined yet.
+func halfReplaced(t *testing.T) (*Session, servers) {
+	t.Helper()
+	s, p := up(t)
+	v, _ := s.own.inventory.Host("validator")
+	a := p.on[p.at(v).Folder]
+	s.Config.Sentries = slices.Clone(s.Config.Sentries)
+	s.Config.Sentries[0].Address, s.Replace = "10.0.0.9", "s1"
+	pl, err := s.Plan(t.Context())
+	must(t, err)
+	a.mu.Lock()
+	a.unlinked = []string{"s1"}
+	a.mu.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.Progress = func(e Event) {
+		if strings.Contains(e.Word, "it has no link to s1 yet") {
+			cancel()
+		}
+	}
+	var cut *Interrupted
+	if err := s.Do(ctx, pl); !errors.As(err, &cut) {
+		t.Fatalf("it did not wait: %v", err)
+	}
+	s.Progress = nil
+	return s, p
+}
+
+// A server whose address changed is the host that it was.
+func TestReplacedByItself(t *testing.T) {
+	s, p := up(t)
+	before := s.Head()
+	s.Config.Sentries = slices.Clone(s.Config.Sentries)
+	s.Config.Sentries[0].Address, s.Replace = "10.0.0.9", "s1"
+	p.leads["10.0.0.9"] = "10.0.0.2"
+	p.lost["10.0.0.2"] = true
+	applies(t, s)
+	m, _ := s.Head().Member("s1")
+	if was, _ := before.Member("s1"); was.Identity != m.Identity || p.on[filepath.Join(p.root, "10.0.0.2")] == nil {
+		t.Errorf("s1 was %s, is %s", was.Identity, m.Identity)
+	}
+	s.Replace = ""
+	if words := applies(t, s); len(words) > 0 || len(s.own.inventory.Replaced) > 0 {
+		t.Errorf("left to do: %q, replaced %+v", words, s.own.inventory.Replaced)
+	}
+}
+
+// While a sentry is replaced its name is the machine that still serves.
+func TestHostsWhileReplaced(t *testing.T) {
+	s, _ := up(t)
+	s.own.inventory.Replace(deployment.Host{Name: "s1", Role: roster.RoleSentry, Provider: "ssh", Number: 1}, roster.Key{1})
+	targets, err := s.Hosts([]string{"s1"})
+	if err != nil || len(targets) != 1 || targets[0].Host.Address != "10.0.0.2" {
+		t.Errorf("%+v, %v", targets, err)
+	}
+}

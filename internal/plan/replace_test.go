@@ -1,0 +1,176 @@
+package plan
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/roster"
+)
+
+const (
+	boughtYAML  = "apiVersion: pressenter/v1\nkind: Deployment\nname: hub\nchain: practice\nprovider: hetzner\nsentries:\n  - {name: s1}\n  - {name: s2}\n"
+	broughtYAML = "apiVersion: pressenter/v1\nkind: Deployment\nname: hub\nchain: practice\nprovider: ssh\nvalidator: {address: 192.0.2.1}\n" +
+		"sentries:\n  - {name: s1, address: 192.0.2.2}\n  - {name: s2, address: 192.0.2.3}\n"
+)
+
+// upBy is a deployment that has been brought up.
+func upBy(t testing.TB, yaml string) *sim {
+	t.Helper()
+	s := newSim(parse(t, yaml))
+	settles(t, s, "at first")
+	return s
+}
+
+// TestReplaceGolden keeps the plans of replacements in testdata/replace-NAME.txtar.
+func TestReplaceGolden(t *testing.T) {
+	moved := strings.Replace(broughtYAML, "192.0.2.2}", "192.0.2.9}", 1)
+	lost := func(s *sim) { s.lost["s1"] = true }
+	for name, tt := range map[string]struct {
+		yaml, then string
+		sentry     string
+		change     func(*sim)
+	}{
+		"local":            {practiceYAML, "", "s1", func(*sim) {}},
+		"local-alone":      {practiceYAML, "", "s1", func(s *sim) { s.hosts[1]["s2"].intent = api.Intent{Stopped: true, By: "me"} }},
+		"bought":           {boughtYAML, "", "s1", func(*sim) {}},
+		"bought-lost":      {boughtYAML, "", "s1", lost},
+		"bought-elsewhere": {boughtYAML, strings.Replace(boughtYAML, "s1}", "s1, provider: vultr}", 1), "s1", func(*sim) {}},
+		"brought":          {broughtYAML, "", "s1", func(*sim) {}},
+		"brought-lost":     {broughtYAML, "", "s1", lost},
+		"brought-moved":    {broughtYAML, moved, "s1", lost},
+		"validator":        {practiceYAML, "", "validator", func(*sim) {}},
+		"nobody":           {practiceYAML, "", "s9", func(*sim) {}},
+		"of-the-world":     {practiceYAML, "", "w1", func(*sim) {}},
+		"invited":          {practiceYAML, practiceYAML + "  - {name: s3, provider: invite}\n", "s3", func(*sim) {}},
+		"forked":           {practiceYAML, "", "s1", func(s *sim) { fork(t, s) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := upBy(t, tt.yaml)
+			tt.change(s)
+			yaml := tt.yaml
+			if tt.then != "" {
+				yaml, s.config = tt.then, parse(t, tt.then)
+			}
+			s.replace = tt.sentry
+			checkGolden(t, "replace-"+name, yaml, s)
+		})
+	}
+}
+
+// A replacement that is killed at any step is finished by another one, or by an apply: the sentry is a new one, with one
+// machine, and the validator's node on a server was not restarted.
+func TestReplaceCrash(t *testing.T) {
+	moved := strings.Replace(broughtYAML, "192.0.2.2}", "192.0.2.9}", 1)
+	for name, tt := range map[string]struct {
+		yaml, then string
+		lost       bool
+	}{
+		"local":            {practiceYAML, practiceYAML, false},
+		"brought":          {broughtYAML, broughtYAML, false},
+		"brought, moved":   {broughtYAML, moved, false},
+		"bought":           {boughtYAML, boughtYAML, false},
+		"bought and lost":  {boughtYAML, boughtYAML, true},
+		"to another cloud": {boughtYAML, strings.Replace(boughtYAML, "s1}", "s1, provider: vultr}", 1), false},
+	} {
+		for _, again := range []string{"s1", ""} {
+			t.Run(fmt.Sprintf("%s, then %q", name, again), func(t *testing.T) {
+				for crash := 1; replaceCrash(t, tt.yaml, tt.then, tt.lost, again, crash); crash++ {
+				}
+			})
+		}
+	}
+}
+
+// replaceCrash replaces s1 until a step, then again. It returns false where the plan has no such step.
+func replaceCrash(t *testing.T, yaml, then string, lost bool, again string, crash int) bool {
+	t.Helper()
+	s := upBy(t, yaml)
+	restarts := s.hosts[1]["validator"].restart
+	was := roster.Key(s.hosts[1]["s1"].enrolled.Identity)
+	s.config, s.lost["s1"], s.replace = parse(t, then), lost, "s1"
+	p, err := s.apply(crash)
+	more := errors.Is(err, errCrash)
+	if err != nil && !more {
+		t.Fatalf("%v\n%s", err, words(p, nil))
+	}
+	begun := len(s.old) > 0 || s.logs[1].State().Head.Tombstoned(was)
+	if !begun {
+		again = "s1"
+	}
+	if s.replace = again; more {
+		if p, err := s.apply(0); err != nil {
+			t.Fatalf("crash %d, again: %v\n%s", crash, err, words(p, nil))
+		}
+	}
+	s.replace = ""
+	settles(t, s, fmt.Sprintf("crash %d", crash))
+	head := s.logs[1].State().Head
+	if m, is := head.Member("s1"); !is || m.Identity == was || !head.Tombstoned(was) {
+		t.Errorf("crash %d: s1 is %+v", crash, m)
+	}
+	if got := s.hosts[1]["validator"].restart; (got == restarts) == (yaml == practiceYAML) {
+		t.Errorf("crash %d: the validator's last restart was of generation %d, is of %d", crash, restarts, got)
+	}
+	if len(s.old) > 0 || len(s.saved[1].Replaced) > 0 || len(s.changes(s.resolve())) > 0 {
+		t.Errorf("crash %d: left over: %v, %v, paid for %v", crash, s.old, s.saved[1].Replaced, s.sold)
+	}
+	return more
+}
+
+// A machine that does not come up is replaced by yet another one.
+func TestReplacedTwice(t *testing.T) {
+	s := upBy(t, boughtYAML)
+	s.replace = "s1"
+	if _, err := s.apply(4); !errors.Is(err, errCrash) { // bought and made, not enrolled
+		t.Fatal(err)
+	}
+	s.lost["s1--1"] = true
+	if p, err := s.apply(0); err != nil {
+		t.Fatalf("%v\n%s", err, words(p, nil))
+	}
+	s.replace = ""
+	settles(t, s, "in the end")
+	if h, _ := s.saved[1].Host("s1"); h.Number != 2 || len(s.sold) != 3 || len(s.saved[1].Replaced) > 0 {
+		t.Errorf("s1 is %+v, paid for %v", h, s.sold)
+	}
+}
+
+// Sentries that come and go cost a validator on a server no restart; one on this computer it does.
+func TestRestartsForSentries(t *testing.T) {
+	for name, tt := range map[string]struct {
+		yaml, third string
+		restart     bool
+	}{
+		"bought":  {boughtYAML, "  - {name: s3}\n", false},
+		"brought": {broughtYAML, "  - {name: s3, address: 192.0.2.4}\n", false},
+		"local":   {practiceYAML, "  - {name: s3}\n", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := upBy(t, tt.yaml)
+			for _, yaml := range []string{tt.yaml + tt.third, tt.yaml} { // one comes, and goes
+				s.config = parse(t, yaml)
+				p, err := s.apply(0)
+				if err != nil {
+					t.Fatalf("%v\n%s", err, words(p, nil))
+				}
+				if got := words(p, nil); strings.Contains(got, "restart validator") != tt.restart || !strings.Contains(got, "restart s2") {
+					t.Errorf("the plan is\n%s", got)
+				}
+				settles(t, s, "then")
+				var follows []string
+				for _, m := range s.logs[1].State().Head.Members {
+					if m.Role == roster.RoleSentry {
+						follows = append(follows, m.NodeID)
+					}
+				}
+				if got := s.hosts[1]["validator"].follows; !slices.Equal(slices.Sorted(slices.Values(got)), slices.Sorted(slices.Values(follows))) {
+					t.Errorf("the validator dials %v, the sentries are %v", got, follows)
+				}
+			}
+		})
+	}
+}
