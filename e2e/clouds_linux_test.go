@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/pressenter/pressenter/internal/config"
+	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/lab"
 )
 
@@ -182,6 +183,7 @@ func TestClouds(t *testing.T) {
 	s.goesOn(t)
 
 	t.Run("SSH is opened for a time", func(t *testing.T) { s.opensSSH(t, d) })
+	t.Run("a sentry is replaced", func(t *testing.T) { replacesSentry(t, s, dc) })
 	t.Run("a sentry moves to another cloud", func(t *testing.T) {
 		d.Sentries[1].Provider, d.Sentries[1].Region = "", "hel1"
 		d.Sentries[1].Name = "s4" // add first, remove in the same plan
@@ -198,4 +200,39 @@ func TestClouds(t *testing.T) {
 			t.Errorf("still paid for: %v", dc.sold)
 		}
 	})
+}
+
+// replacesSentry gives s1 another machine. The validator's daemon runs on, and one machine is paid for in the end.
+func replacesSentry(t *testing.T, s *servers, dc *datacentre) {
+	inventory := func() deployment.Inventory {
+		i, err := s.state().LoadInventory()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
+	sold := func() int {
+		dc.mu.Lock()
+		defer dc.mu.Unlock()
+		return len(dc.sold)
+	}
+	before, paid := inventory(), sold()
+	daemon := s.does(t, "exec", "validator", "--", "pgrep", "-x", "practiced").out
+	s.refuses(t, []string{"holds the whole key", "--replace-lost"}, "replace", "validator", "--yes")
+	if said := s.does(t, "replace", "s1", "--yes"); !said.has("has joined", "give machines back: s1: ", "publish roster", "tombstones s1") {
+		t.Errorf("the plan does not say what it does:\n%v", said)
+	}
+	was, _ := before.Host("s1")
+	is, _ := inventory().Host("s1")
+	if is.Address == was.Address || is.Machine() == was.Machine() {
+		t.Errorf("s1 was %+v, is %+v", was, is)
+	}
+	if now := s.does(t, "exec", "validator", "--", "pgrep", "-x", "practiced").out; now != daemon {
+		t.Errorf("the validator's daemon was %q, is %q", daemon, now)
+	}
+	if n := sold(); n != paid {
+		t.Errorf("%d machines are paid for, and %d were", n, paid)
+	}
+	s.noChanges(t)
+	s.goesOn(t)
 }
