@@ -64,6 +64,7 @@ func daemonFlag(c *cobra.Command, g *global) {
 
 func newApplyCmd(g *global) *cobra.Command {
 	var yes, lost bool
+	var given proof
 	c := &cobra.Command{
 		Use: "apply", Short: "Make the world as the config says", Args: cobra.NoArgs,
 		Long: "Show the plan, ask, and do it. Interrupted anywhere, apply goes on where it stopped; again = \"no changes\".\n" +
@@ -74,10 +75,11 @@ func newApplyCmd(g *global) *cobra.Command {
 				return err
 			}
 			s.ReplaceLost = lost
-			return runApply(c, s, yes)
+			return runApply(c, s, yes, given.lost)
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
+	given.flags(c)
 	unaskedFlag(c, g)
 	lookedFlag(c, g)
 	c.Flags().BoolVar(&lost, "replace-lost", false, "the validator's host is lost for ever: make a new one, to which the key is restored")
@@ -85,8 +87,8 @@ func newApplyCmd(g *global) *cobra.Command {
 	return c
 }
 
-// runApply plans, asks and does.
-func runApply(c *cobra.Command, s *apply.Session, yes bool) error {
+// runApply plans, asks and does. Each of allows may say why the plan may not be done.
+func runApply(c *cobra.Command, s *apply.Session, yes bool, allows ...func(*cobra.Command, *apply.Session, plan.Plan) error) error {
 	defer s.Close()
 	out := c.OutOrStdout()
 	pr := newProgress(out)
@@ -102,6 +104,11 @@ func runApply(c *cobra.Command, s *apply.Session, yes bool) error {
 	}
 	if !yes {
 		if err := consent(c, p); err != nil {
+			return err
+		}
+	}
+	for _, allow := range allows {
+		if err := allow(c, s, p); err != nil {
 			return err
 		}
 	}
