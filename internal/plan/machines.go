@@ -111,6 +111,9 @@ func machineWords(changes []provision.Change) string {
 		var parts []string
 		for _, c := range byHost[who] {
 			words := fmt.Sprintf("%s %s", c.Action, c.Kind)
+			if c.Resized {
+				words += " (another size: most clouds shut it down for that, and it misses what is done meanwhile)"
+			}
 			if len(c.Because) > 0 {
 				words += " (because of " + strings.Join(c.Because, ", ") + ")"
 			}

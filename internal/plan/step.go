@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/pressenter/pressenter/internal/provision"
@@ -272,6 +273,9 @@ func KindOf(s Step) Kind {
 	case ChangeMachines:
 		if st.Destroy {
 			return Destroy
+		}
+		if slices.ContainsFunc(st.Changes, func(c provision.Change) bool { return c.Resized }) {
+			return Bounce
 		}
 		return Create
 	case ReturnMachines:

@@ -33,6 +33,8 @@ type Change struct {
 	Because []string `json:"because,omitempty"`
 	// Protected: the cloud refuses to delete it as it is.
 	Protected bool `json:"protected,omitempty"`
+	// Resized: a server gets another size in place, for which most clouds shut it down.
+	Resized bool `json:"resized,omitempty"`
 
 	unsaid bool // the state does not know whether it is protected
 }
@@ -51,10 +53,33 @@ type resourceChange struct {
 	Reason        string `json:"action_reason"`
 	Change        struct {
 		Actions      []string        `json:"actions"`
-		Before       protection      `json:"before"`
+		Before       before          `json:"before"`
+		After        size            `json:"after"`
 		ReplacePaths [][]any         `json:"replace_paths"`
 		Importing    json.RawMessage `json:"importing"`
 	} `json:"change"`
+}
+
+// before is what is read of a resource as it is.
+type before struct {
+	protection
+	size
+}
+
+// size is what the clouds call it, of a server.
+type size struct {
+	Hetzner      json.RawMessage `json:"server_type"`
+	DigitalOcean json.RawMessage `json:"size"`
+	Vultr        json.RawMessage `json:"plan"`
+	OpenStack    json.RawMessage `json:"flavor_name"`
+	Exoscale     json.RawMessage `json:"type"`
+	AWS          json.RawMessage `json:"instance_type"`
+	Google       json.RawMessage `json:"machine_type"`
+}
+
+func (s size) same(o size) bool {
+	return string(s.Hetzner) == string(o.Hetzner) && string(s.DigitalOcean) == string(o.DigitalOcean) && string(s.Vultr) == string(o.Vultr) &&
+		string(s.OpenStack) == string(o.OpenStack) && string(s.Exoscale) == string(o.Exoscale) && string(s.AWS) == string(o.AWS) && string(s.Google) == string(o.Google)
 }
 
 // protection is what the clouds call it.
@@ -144,6 +169,7 @@ func (r resourceChange) change() (Change, bool) {
 		Host: hostOf(r.Address), Action: action, Protected: r.Change.Before.on(),
 		unsaid: r.Change.Before.unsaid(),
 	}
+	c.Resized = c.Kind == Server && action == Update && !r.Change.Before.same(r.Change.After)
 	if c.Kind == Spread || c.Kind == Network {
 		c.Host = ""
 	}
