@@ -78,6 +78,8 @@ type Session struct {
 	ReplaceLost bool
 	// Unreached are bought hosts that a destroy may pass over where they cannot be reached: their machines are given back.
 	Unreached []string
+	// Confirmed is the machine of a validator that a person named: no plan gives back another one.
+	Confirmed string
 	// Replace names a sentry that the next plan replaces.
 	Replace string
 	// Passphrase opens a protected keyring; it is asked only when needed.
@@ -253,7 +255,7 @@ func (s *Session) prepare() error {
 		Dir: s.Dir, World: s.world.inventory, Own: s.own.inventory, Daemon: s.daemon, Ports: s.ports.Next, PublicOf: s.PublicOf, Now: time.Now(),
 		Replace: s.Replace,
 	})
-	s.want.ReplaceLost, s.want.Build = s.ReplaceLost, s.Build
+	s.want.ReplaceLost, s.want.Confirmed, s.want.Build = s.ReplaceLost, s.Confirmed, s.Build
 	s.want.Own.MeshProgram, s.meshSource = s.stagedMeshProgram(), ""
 	if s.begun {
 		s.want.Begin = s.Replace

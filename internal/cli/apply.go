@@ -74,7 +74,7 @@ func newApplyCmd(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s.ReplaceLost = lost
+			s.ReplaceLost, s.Confirmed = lost, given.confirm
 			return runApply(c, s, yes, given.lost)
 		},
 	}

@@ -18,7 +18,7 @@ type proof struct {
 }
 
 func (p *proof) flags(c *cobra.Command) {
-	c.Flags().StringVar(&p.confirm, "confirm", "", "the name of the host that is lost, instead of typing it")
+	c.Flags().StringVar(&p.confirm, "confirm", "", "the name of the host that is lost, instead of typing it; or of a validator's machine that is to be given back")
 	c.Flags().BoolVar(&p.without, "without-proof", false,
 		"go on although the chain does not show that the key is silent. RISK: if the old host still signs, the validator is convicted and out for ever")
 }

@@ -72,6 +72,73 @@ func TestChangesOfMachinesThatAreRefused(t *testing.T) {
 	}
 }
 
+// What is a validator's is given back only if a person named it, whatever lets it look superfluous. A sentry's goes with the
+// sentry, and what can be made again goes with anybody.
+func TestValidatorsMachinesGoByNameOnly(t *testing.T) {
+	former := deployment.Host{Name: "v", Role: "validator", Provider: "hetzner", Address: "a"}
+	for name, tt := range map[string]struct {
+		change  provision.Change
+		machine string // that has to be named
+	}{
+		"of the inventory":       {provision.Change{Kind: provision.Server, Host: "v", Action: provision.Destroy}, "v"},
+		"its volume":             {provision.Change{Kind: provision.Volume, Host: "v/data", Action: provision.Destroy}, "v"},
+		"its address, replaced":  {provision.Change{Kind: provision.Address, Host: "v", Action: provision.Replace}, "v"},
+		"forgotten":              {provision.Change{Kind: provision.Server, Host: "validator--1", Action: provision.Destroy}, "validator--1"},
+		"forgotten, of any name": {provision.Change{Kind: provision.Server, Host: "x", Action: provision.Destroy, Protected: true}, "x"},
+		"its firewall":           {provision.Change{Kind: provision.Firewall, Host: "v", Action: provision.Destroy}, ""},
+		"a sentry's":             {provision.Change{Kind: provision.Server, Host: "s9", Action: provision.Destroy}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, named := range []string{"", "validator", "s1", tt.machine} {
+				w, o := inCloud(t, true)
+				o.Bought = append(o.Bought, former)
+				o.Machines, w.Confirmed = []provision.Change{tt.change}, named
+				_, err := Make(w, o)
+				var refusal *Refusal
+				switch {
+				case named == tt.machine || tt.machine == "":
+					if err != nil {
+						t.Errorf("named %q: %v", named, err)
+					}
+				case !errors.As(err, &refusal) || !strings.Contains(refusal.Why, "a validator's") ||
+					!strings.Contains(refusal.Next, "--confirm "+tt.machine):
+					t.Errorf("named %q: want a refusal that names %s, have %v", named, tt.machine, err)
+				}
+			}
+		})
+	}
+}
+
+// A wanted validator's machine is not destroyed even by name.
+func TestWantedValidatorStays(t *testing.T) {
+	w, o := inCloud(t, true)
+	o.Machines = []provision.Change{{Kind: provision.Server, Host: "validator", Action: provision.Replace, Protected: true}}
+	w.Confirmed, w.ReplaceLost = "validator", true
+	var refusal *Refusal
+	if _, err := Make(w, o); !errors.As(err, &refusal) || !strings.Contains(refusal.Why, "the server of validator would be destroyed") {
+		t.Errorf("want a refusal, have %v", err)
+	}
+}
+
+// Another size is shown as the restart that it is in most clouds.
+func TestResizedMachines(t *testing.T) {
+	w, o := inCloud(t, true)
+	o.Machines = []provision.Change{{Kind: provision.Server, Host: "s1", Action: provision.Update, Resized: true}}
+	p, err := Make(w, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range p.Steps() {
+		if _, is := s.(ChangeMachines); is {
+			if KindOf(s) != Bounce || !strings.Contains(s.String(), "another size") {
+				t.Errorf("%s: %s", KindOf(s), s)
+			}
+			return
+		}
+	}
+	t.Errorf("steps %v", p.Steps())
+}
+
 // A run that was cut off after the machines were made and before their addresses were noted has nothing to change.
 func TestMachinesThatWereNotNoted(t *testing.T) {
 	w, o := inCloud(t, false)
@@ -107,6 +174,7 @@ func TestProtectedMachines(t *testing.T) {
 		{Kind: provision.Server, Host: "s9", Action: provision.Destroy},
 	}
 	o.Own.Hosts["c1"] = ObservedHost{Host: deployment.Host{Name: "c1", Provider: "hetzner", Role: "validator"}}
+	w.Confirmed = "c1"
 	p, err := Make(w, o)
 	if err != nil {
 		t.Fatal(err)

@@ -1,11 +1,13 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
+	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/provision"
 	"github.com/pressenter/pressenter/internal/roster"
@@ -94,25 +96,27 @@ func away(want Want, have ObservedDeployment) error {
 	}
 }
 
-// machines says which change of machines would destroy what a wanted host is, or buy again what is there.
+// machines says which change of machines would destroy what a wanted host is, or what is a validator's and was not named, or
+// buy again what is there.
 func machines(want Want, changes []provision.Change, bought []deployment.Host) error {
 	for _, c := range changes {
 		machine, _, _ := strings.Cut(c.Host, "/")
 		host, wanted := want.Own.OnMachineOf(machine)
-		if !wanted {
-			continue
-		}
 		name := host.Name
 		has := slices.ContainsFunc(bought, func(h deployment.Host) bool { return h.Machine() == machine })
 		harmless := c.Kind == provision.Firewall || c.Kind == provision.Spread || c.Kind == provision.Label
+		loses := c.Loses() && !harmless
 		switch {
-		case c.Loses() && !harmless:
-			because := ""
-			if len(c.Because) > 0 {
-				because = ", because of " + strings.Join(c.Because, ", ")
-			}
+		case !wanted && loses && machine != want.Confirmed && validators(c, machine, bought):
 			return &Refusal{
-				Why:  fmt.Sprintf("the %s of %s would be destroyed (%s%s), with all that is on it", c.Kind, name, c.Action, because),
+				Why: fmt.Sprintf("the %s of %s would be destroyed (%s), and it is a validator's", c.Kind, machine, reason(c)),
+				Next: fmt.Sprintf("see what it is in the console of %s; if nothing on it is ever needed again, run 'pressenter apply --confirm %s'",
+					cmp.Or(c.Cloud, "its cloud"), machine),
+			}
+		case !wanted:
+		case loses:
+			return &Refusal{
+				Why:  fmt.Sprintf("the %s of %s would be destroyed (%s), with all that is on it", c.Kind, name, reason(c)),
 				Next: nextOfLoss(host),
 			}
 		case c.Kind == provision.Server && c.Action == provision.Create && has:
@@ -123,6 +127,23 @@ func machines(want Want, changes []provision.Change, bought []deployment.Host) e
 		}
 	}
 	return nil
+}
+
+// reason is what is done, and which attributes make it necessary.
+func reason(c provision.Change) string {
+	if len(c.Because) == 0 {
+		return string(c.Action)
+	}
+	return fmt.Sprintf("%s, because of %s", c.Action, strings.Join(c.Because, ", "))
+}
+
+// validators says whether a machine is, or may be, a validator's: as the inventory has it, by its name if the inventory has
+// forgotten it, or because its cloud was told to protect it, which nothing else is.
+func validators(c provision.Change, machine string, bought []deployment.Host) bool {
+	host, _, _ := strings.Cut(machine, "--")
+	return c.Protected || host == config.ValidatorHost || slices.ContainsFunc(bought, func(h deployment.Host) bool {
+		return h.Machine() == machine && h.Role == roster.RoleValidator
+	})
 }
 
 // nextOfLoss is what to do where a plan would destroy what a host is.

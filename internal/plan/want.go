@@ -29,6 +29,8 @@ type Want struct {
 	Chain roster.Chain // without the genesis, which is not made yet the first time
 	// ReplaceLost says that a person knows a validator's host to be lost for ever and wants a new one in its place.
 	ReplaceLost bool
+	// Confirmed is the machine of a validator that a person named, so that it may be given back.
+	Confirmed string
 	// Replace names a sentry that is removed and made anew where it is; Begin one that gets another machine from now on.
 	Replace, Begin string
 	// Shut are openings for SSH that are over and were not taken back.
