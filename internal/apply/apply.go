@@ -184,12 +184,28 @@ func openSide(dir deployment.Dir) (*sideState, error) {
 func (s *Session) LockHosts(ctx context.Context) error {
 	for _, side := range []*sideState{s.world, s.own} {
 		for _, h := range side.inventory.All() {
-			if err := s.lockHost(ctx, h); err != nil {
+			if side.inventory.WasReplaced(h) || side == s.own && h.Name == s.Replace {
+				s.lockParting(ctx, h)
+			} else if err := s.lockHost(ctx, h); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// lockParting takes the lock on a machine that is replaced, if it gives it: whoever changes the deployment elsewhere holds
+// the others too.
+func (s *Session) lockParting(ctx context.Context, h deployment.Host) {
+	ctx, cancel := context.WithCancel(ctx)
+	t := time.AfterFunc(partingTimeout, cancel)
+	defer t.Stop()
+	if err := s.lockHost(ctx, h); err != nil {
+		cancel()
+		s.passOver(h, err)
+		return
+	}
+	s.locks = append(s.locks, cancel)
 }
 
 // lockHost takes the lock on one host, if its agent answers.

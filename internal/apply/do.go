@@ -393,7 +393,16 @@ func (s *Session) removeHost(ctx context.Context, side *sideState, h deployment.
 	if err != nil || !there {
 		return err
 	}
-	return s.Provider.Destroy(ctx, h, filepath.Join(side.dir.Operator(), "removed", h.Name))
+	keep := filepath.Join(side.dir.Operator(), "removed", h.Name)
+	if !h.Bought() || h.Role != roster.RoleSentry {
+		return s.Provider.Destroy(ctx, h, keep)
+	}
+	within, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	if err := s.Provider.Destroy(within, h, keep); err != nil { // one that was broken into does not keep its machine by that
+		s.progress(Event{Word: fmt.Sprintf("%s was not stopped, and goes on until its machine is given back: %v", h.Name, err), Why: true})
+	}
+	return ctx.Err()
 }
 
 // awaitSigning waits until a commit read from another validator holds our non-nil precommit, and is newer than all there

@@ -233,10 +233,7 @@ func (s *Session) each(ctx context.Context, targets []Target, f func(context.Con
 // backups and the operator's keyring stay where they are told to be. One that failed or was killed anywhere is finished by
 // another one.
 func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, error)) (kept string, err error) {
-	targets, err := s.Hosts(nil)
-	if err != nil {
-		return "", err
-	}
+	targets := s.machinesThere()
 	if err := s.allKnown(); err != nil {
 		return "", err
 	}
@@ -263,13 +260,21 @@ func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, er
 			}
 		}
 	}
-	if err := s.removeAllReplaced(ctx); err != nil {
-		return "", err
-	}
 	if err := s.returnAll(ctx); err != nil {
 		return "", err
 	}
 	return s.sweep(keys)
+}
+
+// machinesThere are all machines of both deployments, of a sentry that is being replaced both.
+func (s *Session) machinesThere() []Target {
+	var out []Target
+	for _, side := range []*sideState{s.world, s.own} {
+		for _, h := range side.inventory.All() {
+			out = append(out, Target{side, h, side == s.world})
+		}
+	}
+	return out
 }
 
 // allKnown says whether the inventory has lost the validator's host: what nobody knows of would go on signing.
@@ -305,23 +310,34 @@ func (s *Session) destroyTarget(ctx context.Context, t Target, keys bool) error 
 			return err
 		}
 	}
-	t.side.inventory.Drop(t.Host.Name)
+	if t.side.inventory.WasReplaced(t.Host) {
+		t.side.inventory.DropReplaced(t.Host.Machine())
+	} else {
+		t.side.inventory.Drop(t.Host.Name)
+	}
 	return t.side.dir.SaveInventory(t.side.inventory)
 }
 
 // reached says whether a host is there. One that does not answer may be passed over only by name.
 func (s *Session) reached(ctx context.Context, t Target) (there bool, err error) {
 	there, err = s.exists(ctx, t.Host)
-	if err != nil && !(t.side == s.own && slices.Contains(s.Unreached, t.Host.Name)) {
-		return false, &NotReached{t.Host, err}
+	if err != nil && !(t.side == s.own && s.unreached(t.Host)) {
+		return false, &NotReached{t.Host, err, t.side.inventory.WasReplaced(t.Host)}
 	}
 	return there, nil
+}
+
+// unreached says whether a person named a bought host, or a machine, as one that may be passed over.
+func (s *Session) unreached(h deployment.Host) bool {
+	return h.Bought() && slices.Contains(s.Unreached, h.Name) || slices.Contains(s.Unreached, h.Machine())
 }
 
 // NotReached says that a host cannot be proven to be down before it is removed.
 type NotReached struct {
 	Host deployment.Host
 	Err  error
+	// Replaced: its host is another machine by now.
+	Replaced bool
 }
 
 // Error implements error.
@@ -334,6 +350,10 @@ func (e *NotReached) Unwrap() error { return e.Err }
 
 // Hint says what to do.
 func (e *NotReached) Hint() string {
+	if e.Replaced {
+		return fmt.Sprintf("bring it back; or, if it is dead, deleted or not yours any more, run 'pressenter destroy --unreached %s': "+
+			"it was a sentry, whose place another one has taken, and it holds no consensus key", e.Host.Machine())
+	}
 	if !e.Host.Bought() {
 		return "bring it back: nothing else proves that it does not run on"
 	}
@@ -341,10 +361,14 @@ func (e *NotReached) Hint() string {
 		"what it signs ends when %s takes its machine back, at the end, and its sign state is not kept", e.Host.Name, e.Host.Provider)
 }
 
-// mayGoUnreached refuses to pass over a host whose machine nobody takes back: it might run on.
+// mayGoUnreached refuses to pass over a host whose machine nobody takes back: it might run on. A sentry that was replaced
+// may: it never held a consensus key.
 func (s *Session) mayGoUnreached() error {
 	for _, name := range s.Unreached {
 		h, known := s.own.inventory.Host(name)
+		if slices.ContainsFunc(s.own.inventory.Replaced, func(r deployment.Host) bool { return r.Machine() == name }) {
+			continue
+		}
 		if known && !h.Bought() {
 			return fmt.Errorf("%q is not bought from a cloud: no machine is taken back that would end what it runs, so it has to be reached", name)
 		}

@@ -124,20 +124,6 @@ func (s *Session) removeReplaced(ctx context.Context, side *sideState, machine s
 	return side.dir.SaveInventory(side.inventory)
 }
 
-// removeAllReplaced removes what is left of replacements, before all is given back.
-func (s *Session) removeAllReplaced(ctx context.Context) error {
-	for _, h := range s.own.inventory.Replaced {
-		if err := s.removeHost(ctx, s.own, h); err != nil {
-			return err
-		}
-		s.own.inventory.DropReplaced(h.Machine())
-		if err := s.own.dir.SaveInventory(s.own.inventory); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // same says whether the machine that took the place of another turned out to be that one.
 func (s *Session) same(ctx context.Context, side *sideState, old deployment.Host) (bool, error) {
 	now, known := side.inventory.Host(old.Name)

@@ -116,9 +116,18 @@ func TestDestroyWhileReplaced(t *testing.T) {
 	for _, at := range []string{"", "10.0.0.2"} {
 		s, p := halfReplaced(t)
 		s = anew(t, s, p)
-		if at != "" {
-			p.lost[at] = true // its server was taken down already; it is a sentry's, so it does not hold up the rest
+		if at != "" { // its server was taken down already
+			p.lost[at] = true
 			must(t, p.farm.StopAgent(t.Context(), deployment.Host{Folder: filepath.Join(p.root, at)}))
+			var no *NotReached
+			if _, err := s.Destroy(t.Context(), false, ignore); !errors.As(err, &no) || !strings.Contains(no.Hint(), "--unreached s1'") {
+				t.Fatalf("one that is not reached was passed over: %v", err)
+			}
+			if s.own.inventory.Destroying || len(s.own.inventory.Hosts) != 3 {
+				t.Errorf("something was destroyed: %+v", s.own.inventory)
+			}
+			s = anew(t, s, p)
+			s.Unreached = []string{"s1"}
 		}
 		if _, err := s.Destroy(t.Context(), false, ignore); err != nil {
 			t.Fatal(err)
@@ -136,6 +145,54 @@ func TestPaidFor(t *testing.T) {
 	})
 	if !slices.Equal(got, []string{"s1--1", "s1"}) {
 		t.Errorf("paid for: %v", got)
+	}
+}
+
+// A sentry that was broken into has no say in its own replacement, by whichever request it refuses: it is out of the roster,
+// and what is done does not wait for it.
+func TestReplacedHasNoVeto(t *testing.T) {
+	s, p := up(t)
+	before := s.Head()
+	old := p.on[filepath.Join(p.root, "10.0.0.2")]
+	old.mu.Lock()
+	old.bad = true
+	old.mu.Unlock()
+	s.Config.Sentries = slices.Clone(s.Config.Sentries)
+	s.Config.Sentries[0].Address, s.Replace = "10.0.0.9", "s1"
+	must(t, s.LockHosts(t.Context()))
+	applies(t, s)
+	replaced(t, before, s.Head())
+	for _, at := range []string{"10.0.0.1", "10.0.0.3", "10.0.0.9"} {
+		if was, _ := before.Member("s1"); !p.on[filepath.Join(p.root, at)].store.State().Head.Tombstoned(was.Identity) {
+			t.Errorf("%s still has the old s1", at)
+		}
+	}
+	if s.Replace = ""; len(applies(t, s)) > 0 {
+		t.Error("something is left to do")
+	}
+}
+
+// Nor has one that is made anew where it is, or that leaves for good.
+func TestLeavingHasNoVeto(t *testing.T) {
+	for _, stays := range []bool{true, false} {
+		s, f := newFarm(t)
+		must(t, s.Open())
+		applies(t, s)
+		was, _ := s.Head().Member("s1")
+		h, _ := s.own.inventory.Host("s1")
+		a := f.on[h.Folder]
+		a.mu.Lock()
+		a.bad = true
+		a.mu.Unlock()
+		if stays {
+			s.Replace = "s1"
+		} else {
+			s.Config.Sentries = s.Config.Sentries[1:]
+		}
+		applies(t, s)
+		if !s.Head().Tombstoned(was.Identity) || f.on[h.Folder] == a {
+			t.Errorf("to stay %v: it is still there", stays)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -152,29 +153,41 @@ func (s *Session) sign(side *sideState, r *roster.Roster) error {
 	return side.rosters.Publish([]roster.Envelope{env})
 }
 
-// pushAll brings every host of the inventory to the newest generation, and waits until each obeys it. A sentry that has
-// left the roster, or was replaced, may be away: it waits to be destroyed, and nothing depends on it.
+// pushAll brings every host of the inventory to the newest generation, and waits until each obeys it. Of a sentry that has
+// left the roster nothing depends on that: it waits to be destroyed.
 func (s *Session) pushAll(ctx context.Context, side *sideState) error {
 	head := side.rosters.State().Head
 	g, ctx := errgroup.WithContext(ctx)
-	for i, h := range side.inventory.All() {
+	for _, h := range side.inventory.All() {
 		if !h.Exists() {
 			continue // noted, and not made yet
 		}
-		replaced := i >= len(side.inventory.Hosts)
+		needed := true
+		if head != nil && h.Role == roster.RoleSentry {
+			_, needed = head.Member(h.Name)
+		}
 		g.Go(func() error {
-			err := s.push(ctx, side, h)
-			var away *api.Unreachable
-			if head == nil || h.Role != roster.RoleSentry || !errors.As(err, &away) {
-				return err
+			if needed && !side.inventory.WasReplaced(h) {
+				return s.push(ctx, side, h)
 			}
-			if _, member := head.Member(h.Name); member && !replaced {
-				return err
+			within, cancel := context.WithTimeout(ctx, partingTimeout)
+			defer cancel()
+			if err := s.push(within, side, h); err != nil {
+				s.passOver(h, err)
 			}
-			return nil
+			return ctx.Err()
 		})
 	}
 	return g.Wait()
+}
+
+// partingTimeout bounds how long a sentry is waited for on which nothing depends.
+const partingTimeout = 15 * time.Second
+
+// passOver tells that a sentry on which nothing depends did not do its part. One that was broken into, for which it is
+// replaced, must not be able to keep that from being done.
+func (s *Session) passOver(h deployment.Host, err error) {
+	s.progress(Event{Word: fmt.Sprintf("going on without %s (%s), which leaves: %v", h.Name, h.Machine(), err), Why: true})
 }
 
 // push brings one host to the newest generation and waits until it has followed it.
@@ -237,10 +250,7 @@ func forked(envelopes [][]byte) (bool, error) {
 // adoptAll learns what any host knows of the roster. It is an error when that is not what the plan was made for.
 func (s *Session) adoptAll(ctx context.Context, side *sideState) error {
 	before := side.rosters.State().Heads
-	err := s.adoptFrom(ctx, side, func(h deployment.Host) bool {
-		_, wanted := s.wanted(side).Host(h.Name)
-		return !wanted && h.Role == roster.RoleSentry // a dead sentry must be removable
-	})
+	err := s.adoptFrom(ctx, side, func(h deployment.Host, _ error) bool { return s.leaves(side, h) })
 	if err != nil {
 		return err
 	}
@@ -253,31 +263,51 @@ func (s *Session) adoptAll(ctx context.Context, side *sideState) error {
 // adoptReachable learns what those hosts know of the roster that answer. No plan is needed for it, so that a deployment
 // whose config cannot be planned now still starts.
 func (s *Session) adoptReachable(ctx context.Context, side *sideState) error {
-	return s.adoptFrom(ctx, side, func(deployment.Host) bool { return true })
+	return s.adoptFrom(ctx, side, func(h deployment.Host, err error) bool {
+		away := (*api.Unreachable)(nil)
+		return errors.As(err, &away) || side.inventory.WasReplaced(h)
+	})
 }
 
-// adoptFrom learns what the hosts of the inventory know of the roster, but for those that may be away and are, as one that
-// was replaced always may.
-func (s *Session) adoptFrom(ctx context.Context, side *sideState, mayBeAway func(deployment.Host) bool) error {
-	for i, h := range side.inventory.All() {
-		replaced := i >= len(side.inventory.Hosts)
+// leaves says whether nothing depends on a sentry any more, wherever a dead one, or one that was broken into, must be
+// removable: it was replaced or is being, or the config does not name it.
+func (s *Session) leaves(side *sideState, h deployment.Host) bool {
+	_, wanted := s.wanted(side).Host(h.Name)
+	return h.Role == roster.RoleSentry && (side.inventory.WasReplaced(h) || !wanted || side == s.own && h.Name == s.want.Replace)
+}
+
+// adoptFrom learns what the hosts of the inventory know of the roster, but for those that may fail and do.
+func (s *Session) adoptFrom(ctx context.Context, side *sideState, mayFail func(deployment.Host, error) bool) error {
+	for _, h := range side.inventory.All() {
 		if !h.Exists() {
 			continue
 		}
-		c := s.Provider.Client(h)
-		st, err := c.Status(ctx)
-		if err == nil {
-			err = s.adopt(ctx, side, c, st)
-		}
-		c.Close()
-		if away := (*api.Unreachable)(nil); errors.As(err, &away) && (replaced || mayBeAway(h)) {
-			continue
-		}
-		if err != nil {
+		err := s.adoptOf(ctx, side, h)
+		switch {
+		case err == nil:
+		case ctx.Err() == nil && mayFail(h, err):
+			s.progress(Event{Word: fmt.Sprintf("rosters of %s (%s) were not adopted: %v", h.Name, h.Machine(), err)})
+		default:
 			return fmt.Errorf("adopt the rosters of %q: %w", h.Name, err)
 		}
 	}
 	return nil
+}
+
+// adoptOf learns what one host knows of the roster.
+func (s *Session) adoptOf(ctx context.Context, side *sideState, h deployment.Host) error {
+	if s.leaves(side, h) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, partingTimeout)
+		defer cancel()
+	}
+	c := s.Provider.Client(h)
+	defer c.Close()
+	st, err := c.Status(ctx)
+	if err != nil {
+		return err
+	}
+	return s.adopt(ctx, side, c, st)
 }
 
 // acknowledged waits until the host's files and processes follow the head, or it says why it will not.

@@ -32,6 +32,7 @@ type fakeAgent struct {
 	onAsk    func(int)
 	locked   int
 	closed   bool
+	bad      bool     // it refuses everything but to be looked at
 	life     int      // of the host that it is
 	unlinked []string // sentries that its node has no link to
 	stop     func()
@@ -75,6 +76,11 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer := func(v any) { _ = json.NewEncoder(w).Encode(v) }
+	if a.bad && r.URL.Path != api.PathStatus {
+		w.WriteHeader(http.StatusInternalServerError)
+		answer(api.Problem{Code: "internal", Error: "no"})
+		return
+	}
 	switch r.Method + " " + r.URL.Path {
 	case "GET " + api.PathStatus:
 		if a.more != nil {

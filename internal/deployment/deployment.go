@@ -215,6 +215,11 @@ func (i *Inventory) Replace(next Host, identity roster.Key) {
 	i.Put(next)
 }
 
+// WasReplaced says whether a machine is one whose host is another machine now.
+func (i Inventory) WasReplaced(h Host) bool {
+	return slices.ContainsFunc(i.Replaced, func(r Host) bool { return r.Machine() == h.Machine() })
+}
+
 // DropReplaced removes a machine that was replaced. Copies of the inventory keep it.
 func (i *Inventory) DropReplaced(machine string) {
 	i.Replaced = slices.DeleteFunc(slices.Clone(i.Replaced), func(h Host) bool { return h.Machine() == machine })
