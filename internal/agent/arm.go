@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -213,6 +214,32 @@ func (k *keeper) watchSilence(ctx context.Context, w witness, address string) (s
 		k.setWatch(fmt.Sprintf("%s%d of %d silent blocks", watchPrefix, p.Until-p.From+1, signing.SilentBlocks))
 	}
 	return p, w.mustBeInSet(ctx, p.Until, address)
+}
+
+// sees is what this host's own node sees of a consensus address, for who watches whether its key is silent.
+func (k *keeper) sees(ctx context.Context, address, height string) (api.Seen, error) {
+	at, err := strconv.ParseInt(height, 10, 64)
+	if err != nil || at < 0 || len(address) != 40 {
+		return api.Seen{}, refuse(http.StatusBadRequest, "invalid", fmt.Errorf("%q at height %q is not to be asked for", address, height), "")
+	}
+	client, err := k.client()
+	if err != nil {
+		return api.Seen{}, err
+	}
+	k.mu.Lock()
+	w := witness{k.host, client}
+	k.mu.Unlock()
+	st, err := w.now(ctx)
+	if err != nil {
+		return api.Seen{}, err
+	}
+	out := api.Seen{Height: st.Height, Time: st.Time}
+	if out.InSet, err = w.InValidatorSet(ctx, st.Height, address); err != nil || at == 0 || at >= st.Height {
+		return out, err
+	}
+	c, err := w.Commit(ctx, at)
+	out.Signed = signedAtAll(c.Commit, address)
+	return out, err
 }
 
 // shortestWatch is nearly as long as the chain takes for the blocks of a watch: who shows them faster replays them.

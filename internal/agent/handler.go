@@ -33,6 +33,9 @@ func (k *keeper) handler() http.Handler {
 	mux.HandleFunc("PUT "+api.PathIntent, exactly(k.setIntent))
 	mux.HandleFunc("POST "+api.PathLock, k.serveLock)
 	mux.HandleFunc("GET "+api.PathCommit, answer(func(r *http.Request, _ struct{}) (api.Commit, error) { return k.commit(r.Context()) }))
+	mux.HandleFunc("GET "+api.PathSeen, answer(func(r *http.Request, _ struct{}) (api.Seen, error) {
+		return k.sees(r.Context(), r.FormValue("address"), r.FormValue("height"))
+	}))
 	mux.HandleFunc("GET "+api.PathPeers, answer(func(r *http.Request, _ struct{}) (api.PeersReply, error) { return k.peers(r.Context()) }))
 	mux.HandleFunc("PUT "+api.PathKey, exactly(k.restoreKey))
 	mux.HandleFunc("POST "+api.PathArm, exactly(k.arm))

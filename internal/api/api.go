@@ -31,6 +31,7 @@ const (
 	PathArm     = "/v1/key/arm"
 	PathLogs    = "/v1/logs"
 	PathRotate  = "/v1/mesh/rotate" // POST: bear the next mesh key
+	PathSeen    = "/v1/seen"        // GET ?address=&height=: Seen
 )
 
 // Limits on what crosses the socket, in bytes.
@@ -235,6 +236,15 @@ type Commit struct {
 	// Signers are the consensus addresses (upper-case hex) with a precommit for the block.
 	Signers []string `json:"signers"`
 	Total   int      `json:"total"` // validators in the commit, present or not
+}
+
+// Seen is what a host's own node, which keeps up, sees of a consensus address.
+type Seen struct {
+	Height int64     `json:"height"` // of its newest block
+	Time   time.Time `json:"time"`   // of that block
+	InSet  bool      `json:"in_set"` // the address may vote there
+	// Signed: the commit of the height that was asked for, below Height, holds a vote of it, whatever for.
+	Signed bool `json:"signed"`
 }
 
 // PeersReply is what a host's node knows of others, to judge whether the validator is hidden.

@@ -179,6 +179,12 @@ func (c *Client) Commit(ctx context.Context) (Commit, error) {
 	return ask[Commit](ctx, c, http.MethodGet, PathCommit, nil)
 }
 
+// Seen returns what the host's node sees of a consensus address (upper-case hex), at a height below the newest.
+func (c *Client) Seen(ctx context.Context, address string, height int64) (Seen, error) {
+	q := url.Values{"address": {address}, "height": {strconv.FormatInt(height, 10)}}
+	return ask[Seen](ctx, c, http.MethodGet, PathSeen+"?"+q.Encode(), nil)
+}
+
 // Peers returns whom the host's node knows.
 func (c *Client) Peers(ctx context.Context) (PeersReply, error) {
 	return ask[PeersReply](ctx, c, http.MethodGet, PathPeers, nil)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,7 @@ type farm struct {
 	missed atomic.Int32
 	height atomic.Int64 // of the newest commit; each look finds one more, unless the chain stands
 	stands atomic.Bool
+	sees   func(host string, at int64, seen *api.Seen) // what is changed of what a host sees
 	// lives tells the machines that a host was from each other, by folder: each bears keys of its own. births counts them, by
 	// the host's name.
 	lives, births map[string]int
@@ -51,6 +53,9 @@ func (f *farm) StartAgent(_ context.Context, h deployment.Host) error {
 	if f.on[h.Folder] == nil {
 		a := startAgent(f.t, h)
 		a.status.Name, a.status.Agent.PID = h.Name, 1
+		if h.Role == roster.RoleSentry {
+			a.linked = []api.Peer{{NodeID: strings.Repeat("e", 40)}} // somebody of the world
+		}
 		a.more = f.answer
 		if _, lived := f.lives[h.Folder]; !lived {
 			f.lives[h.Folder] = f.births[h.Name]
@@ -114,6 +119,17 @@ func (f *farm) answer(a *fakeAgent, r *http.Request) (any, error) {
 			c.Signers = []string{signing.Address(born("validator", "consensus"))}
 		}
 		return c, nil
+	case "GET " + api.PathSeen:
+		seen := api.Seen{Height: f.height.Load(), Time: time.Now(), InSet: true, Signed: f.missed.Load() <= 0}
+		if !f.stands.Load() {
+			seen.Height = f.height.Add(1)
+		}
+		at, err := strconv.ParseInt(r.FormValue("height"), 10, 64)
+		seen.Signed = seen.Signed && at > 0
+		if f.sees != nil {
+			f.sees(a.status.Name, at, &seen)
+		}
+		return seen, err
 	}
 	return nil, errors.New("no such path")
 }
@@ -156,7 +172,7 @@ func (a *fakeAgent) obeys() {
 		e.MeshKey, e.NextMeshKey = e.NextMeshKey, nil
 	}
 	a.status.Roster.Generation, a.status.Node.RestartToken = head.Generation, m.Restart
-	a.status.Node.Answers, a.status.Node.Height, a.status.Node.Peers = true, 7, nil
+	a.status.Node.Answers, a.status.Node.Height, a.status.Node.Peers = true, 7, slices.Clone(a.linked)
 	for _, o := range head.Members {
 		if o.Role == roster.RoleSentry && !slices.Contains(a.unlinked, o.Name) {
 			a.status.Node.Peers = append(a.status.Node.Peers, api.Peer{NodeID: o.NodeID})

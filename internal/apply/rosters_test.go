@@ -32,9 +32,10 @@ type fakeAgent struct {
 	onAsk    func(int)
 	locked   int
 	closed   bool
-	bad      bool     // it refuses everything but to be looked at
-	life     int      // of the host that it is
-	unlinked []string // sentries that its node has no link to
+	bad      bool       // it refuses everything but to be looked at
+	life     int        // of the host that it is
+	unlinked []string   // sentries that its node has no link to
+	linked   []api.Peer // others that it has one to
 	stop     func()
 	more     func(*fakeAgent, *http.Request) (any, error) // what else it answers
 	intent   api.Intent                                   // the last that it was told

@@ -2,11 +2,13 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
-	"github.com/pressenter/pressenter/internal/node"
+	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/plan"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
@@ -33,41 +35,199 @@ func (s *Session) Gone(p plan.Plan) string {
 	return ""
 }
 
-// silentBlocks is in how many commits in a row a key must be missing.
-const silentBlocks = node.DoubleSignCheckHeight
-
-// ProveSilence watches the chain until others have made enough blocks, from now on, without a signature of the deployment's
-// consensus key. An *Unproven says that it could not be seen.
+// ProveSilence watches the chain from now on until others have made as many blocks without a signature of the deployment's
+// consensus key as a host must see before it arms one (agent's watchSilence). An *Unproven says that it could not be seen.
+//
+// Those who watch are the network's other validators and the sentries, each by its own node. At least one sentry must be
+// linked to the network: through it, or it alone, would go what a validator signs that lives.
 func (s *Session) ProveSilence(ctx context.Context) error {
 	pub := s.AssignedKey()
 	if pub.IsZero() {
 		return nil // nobody ever had it
 	}
-	address := signing.Address(pub.Public())
-	ctx, cancel := context.WithTimeout(ctx, 3*silentBlocks*s.Config.Practice.BlockTime+fresh)
+	ctx, cancel := context.WithTimeout(ctx, 3*signing.SilentBlocks*s.Config.Practice.BlockTime+fresh)
 	defer cancel()
+	w, err := s.silenceWatch(ctx, signing.Address(pub.Public()))
+	defer w.close()
+	if err != nil {
+		return err
+	}
+	shortest := s.Config.Practice.BlockTime * signing.SilentBlocks * 9 / 10 // who shows blocks faster replays them
 	t := time.NewTicker(s.Config.Practice.BlockTime / 4)
 	defer t.Stop()
-	first := s.newestCommit(ctx)
-	if first.Height == 0 {
-		return &Unproven{"no other validator of the network answers"}
-	}
-	last, seen := first.Height, 0
-	for seen < silentBlocks {
+	for begun := time.Now(); w.silent() < signing.SilentBlocks || time.Since(begun) < shortest; {
 		select {
 		case <-ctx.Done():
-			return &Unproven{fmt.Sprintf("the chain made %d new blocks, and %d are to be looked at", seen, silentBlocks)}
+			return &Unproven{fmt.Sprintf("%d blocks without its signature were seen, and %d are needed", w.silent(), signing.SilentBlocks)}
 		case <-t.C:
 		}
-		commit := s.newestCommit(ctx)
-		if commit.Height <= last {
+		if err := w.look(ctx); err != nil {
+			return err
+		}
+		s.progress(Event{Word: fmt.Sprintf("block %d is not signed by the key (%d of %d)", w.height(), w.silent(), signing.SilentBlocks)})
+	}
+	_, err = s.linkedSentries(ctx)
+	return err
+}
+
+// silenceWatch are those who watch whether a key is silent.
+type silenceWatch struct {
+	address string
+	by      []*watcher
+}
+
+// watcher is one of them. It has read the commits of the heights from, up to before next.
+type watcher struct {
+	host       deployment.Host
+	client     *api.Client
+	from, next int64
+}
+
+// silenceWatch finds those who can watch now.
+func (s *Session) silenceWatch(ctx context.Context, address string) (*silenceWatch, error) {
+	w := &silenceWatch{address: address}
+	linked, err := s.linkedSentries(ctx)
+	if err != nil {
+		return w, err
+	}
+	of := map[bool]int{}
+	var why []error
+	for _, side := range []*sideState{s.world, s.own} {
+		for _, h := range side.inventory.Hosts {
+			if side == s.own && !slices.Contains(linked, h.Name) {
+				continue
+			}
+			if err := s.watchedBy(ctx, side, h, w); err != nil {
+				why = append(why, fmt.Errorf("%s: %w", h.Name, err))
+				continue
+			}
+			of[side == s.own]++
+		}
+	}
+	switch {
+	case len(s.world.inventory.Hosts) > 0 && of[false] == 0:
+		return w, &Unproven{fmt.Sprintf("no other validator of the network answers (%v)", errors.Join(why...))}
+	case of[true] == 0:
+		return w, &Unproven{fmt.Sprintf("no sentry that is linked to the network answers (%v)", errors.Join(why...))}
+	}
+	return w, nil
+}
+
+// watchedBy lets a host watch too, if it can. An agent of another build, which may not know how, is replaced by one of this
+// build first, as the plan does next.
+func (s *Session) watchedBy(ctx context.Context, side *sideState, h deployment.Host, w *silenceWatch) error {
+	have := s.have.Own
+	if side == s.world {
+		have = s.have.World
+	}
+	if plan.OtherBuild(s.want, have.Hosts[h.Name]) {
+		if err := s.restartAgent(ctx, h); err != nil {
+			return err
+		}
+	}
+	c := s.Provider.Client(h)
+	seen, err := c.Seen(ctx, w.address, 0)
+	if err != nil {
+		c.Close()
+		return err
+	}
+	w.by = append(w.by, &watcher{h, c, seen.Height + 1, seen.Height + 1})
+	return nil
+}
+
+// linkedSentries are the sentries whose nodes have links to the network. It is an *Unproven where one has a link to the node
+// of the validator that is to be lost.
+func (s *Session) linkedSentries(ctx context.Context) ([]string, error) {
+	head := s.own.rosters.State().Effective
+	ours := map[string]roster.Member{}
+	for _, m := range head.Members {
+		ours[m.NodeID] = m
+	}
+	var out []string
+	for _, h := range s.own.inventory.Hosts {
+		if h.Role != roster.RoleSentry {
 			continue
 		}
-		if slices.Contains(commit.Signers, address) {
-			return &Unproven{fmt.Sprintf("it signed block %d", commit.Height)}
+		c := s.Provider.Client(h)
+		st, err := c.Status(ctx)
+		c.Close()
+		if err != nil {
+			continue
 		}
-		last, seen = commit.Height, seen+1
-		s.progress(Event{Word: fmt.Sprintf("block %d is not signed by the key (%d of %d)", commit.Height, seen, silentBlocks)})
+		for _, p := range st.Node.Peers {
+			m, is := ours[p.NodeID]
+			if is && m.Role == roster.RoleValidator {
+				return nil, &Unproven{fmt.Sprintf("%s has a link to the node of %s, which therefore runs", h.Name, m.Name)}
+			}
+			if !is && !slices.Contains(out, h.Name) {
+				out = append(out, h.Name)
+			}
+		}
+	}
+	return out, nil
+}
+
+// look lets everybody read what is new, each a part at a time.
+func (w *silenceWatch) look(ctx context.Context) error {
+	for _, b := range w.by {
+		for range signing.SilentBlocks {
+			read, err := w.read(ctx, b)
+			if err != nil {
+				return err
+			}
+			if !read {
+				break
+			}
+		}
 	}
 	return nil
+}
+
+// read lets one watcher read the next commit, where there is one. It is an *Unproven where what it sees proves nothing.
+func (w *silenceWatch) read(ctx context.Context, b *watcher) (bool, error) {
+	seen, err := b.client.Seen(ctx, w.address, b.next)
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return false, &Unproven{fmt.Sprintf("%d blocks without its signature were seen, and %d are needed", w.silent(), signing.SilentBlocks)}
+	case err != nil:
+		return false, &Unproven{fmt.Sprintf("%s does not tell any more what it sees: %v", b.host.Name, err)}
+	case time.Since(seen.Time).Abs() > fresh:
+		return false, &Unproven{fmt.Sprintf("the newest block that %s has is of %s: the chain stands still, or a clock is wrong", b.host.Name, seen.Time.Format(time.RFC3339))}
+	case !seen.InSet:
+		return false, &Unproven{"the validator is not in the active set, where nobody signs: a key that is silent there may sign once it is back"}
+	case seen.Signed:
+		return false, &Unproven{fmt.Sprintf("it signed block %d, as %s sees it", b.next, b.host.Name)}
+	}
+	if seen.Height <= b.next {
+		return false, nil
+	}
+	b.next++
+	return true, nil
+}
+
+// silent is how many blocks in a row everybody saw without the signature.
+func (w *silenceWatch) silent() int64 {
+	if len(w.by) == 0 {
+		return 0
+	}
+	n := int64(signing.SilentBlocks)
+	for _, b := range w.by {
+		n = min(n, b.next-b.from)
+	}
+	return n
+}
+
+// height is the newest of those blocks.
+func (w *silenceWatch) height() int64 {
+	var out int64
+	for _, b := range w.by {
+		out = max(out, b.next-1)
+	}
+	return out
+}
+
+func (w *silenceWatch) close() {
+	for _, b := range w.by {
+		b.client.Close()
+	}
 }

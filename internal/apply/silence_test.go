@@ -1,40 +1,146 @@
 package apply
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/signing"
 )
 
-// A key is silent when others have made enough blocks without it, from now on; a chain that stands proves nothing.
-func TestProveSilence(t *testing.T) {
+// silentFarm is a deployment whose validator's host is lost. The key is silent.
+func silentFarm(t *testing.T) (*Session, *farm) {
+	t.Helper()
 	s, f := newFarm(t)
 	s.Config.Practice.BlockTime = 8 * time.Millisecond
 	must(t, s.Open())
-	if err := s.ProveSilence(t.Context()); err != nil {
-		t.Errorf("before there is a key: %v", err)
-	}
 	applies(t, s)
-	var no *Unproven
-	if err := s.ProveSilence(t.Context()); !errors.As(err, &no) || !strings.Contains(no.Why, "it signed block") {
-		t.Errorf("while it signs: %v", err)
-	}
+	v, _ := s.own.inventory.Host("validator")
+	must(t, f.StopAgent(t.Context(), v))
+	must(t, os.RemoveAll(v.Folder))
 	f.missed.Store(1 << 30)
-	before := f.height.Load()
-	if err := s.ProveSilence(t.Context()); err != nil || f.height.Load()-before < silentBlocks {
-		t.Errorf("while it is silent: %v, after %d blocks", err, f.height.Load()-before)
+	return s, f
+}
+
+// A key is silent when everybody who watches has read enough blocks without it, one after the other, from now on.
+func TestProveSilence(t *testing.T) {
+	s, f := silentFarm(t)
+	read := map[string]map[int64]bool{}
+	first := f.height.Load()
+	f.sees = func(host string, at int64, _ *api.Seen) {
+		if read[host] == nil {
+			read[host] = map[int64]bool{}
+		}
+		read[host][at] = at > first
 	}
-	for _, h := range s.world.inventory.Hosts {
-		f.on[h.Folder].more = func(*fakeAgent, *http.Request) (any, error) { return nil, errors.New("it does not run") }
+	must(t, s.ProveSilence(t.Context()))
+	if len(read) != len(s.world.inventory.Hosts)+2 {
+		t.Errorf("%d watched", len(read))
 	}
-	if err := s.ProveSilence(t.Context()); !errors.As(err, &no) || !strings.Contains(no.Why, "answers") {
-		t.Errorf("with nobody to ask: %v", err)
+	for host, at := range read {
+		n, lowest := 0, int64(1<<62)
+		for h, after := range at {
+			if after {
+				n, lowest = n+1, min(lowest, h)
+			}
+		}
+		for h := lowest; h < lowest+int64(n); h++ {
+			if !at[h] {
+				t.Errorf("%s did not read height %d", host, h)
+			}
+		}
+		if n < signing.SilentBlocks {
+			t.Errorf("%s read %d heights", host, n)
+		}
 	}
+}
+
+// Whatever leaves a doubt is no proof.
+func TestUnproven(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(*testing.T, *Session, *farm)
+		why    string
+	}{
+		"it signs": {func(_ *testing.T, _ *Session, f *farm) { f.missed.Store(0) }, "it signed block"},
+		"one sees it sign once, late": {func(_ *testing.T, _ *Session, f *farm) {
+			asked := 0
+			f.sees = func(host string, at int64, seen *api.Seen) {
+				if host == "s2" && at > 0 {
+					asked++
+					seen.Signed = asked == signing.SilentBlocks
+				}
+			}
+		}, "as s2 sees it"},
+		"a chain that stands": {func(_ *testing.T, _ *Session, f *farm) { f.stands.Store(true) }, "0 blocks"},
+		"blocks of yesterday": {func(_ *testing.T, _ *Session, f *farm) {
+			f.sees = func(host string, _ int64, seen *api.Seen) {
+				if host == "w1" {
+					seen.Time = time.Now().Add(-24 * time.Hour)
+				}
+			}
+		}, "w1 has is of"},
+		"out of the active set": {func(_ *testing.T, _ *Session, f *farm) {
+			f.sees = func(_ string, _ int64, seen *api.Seen) { seen.InSet = false }
+		}, "active set"},
+		"none of the others answers": {func(t *testing.T, s *Session, f *farm) {
+			for _, h := range s.world.inventory.Hosts {
+				must(t, f.StopAgent(t.Context(), h))
+			}
+		}, "no other validator"},
+		"the sentries have no links": {func(_ *testing.T, _ *Session, f *farm) {
+			for _, a := range f.on {
+				a.linked = nil
+			}
+		}, "no sentry"},
+		"a sentry has a link to the validator": {func(_ *testing.T, s *Session, f *farm) {
+			m, _ := s.Head().Member("validator")
+			h, _ := s.own.inventory.Host("s2")
+			f.on[h.Folder].linked = append(f.on[h.Folder].linked, api.Peer{NodeID: m.NodeID})
+		}, "s2 has a link to the node of validator"},
+		"one stops telling": {func(_ *testing.T, s *Session, f *farm) {
+			h, _ := s.own.inventory.Host("s1")
+			asked := 0
+			f.on[h.Folder].more = func(a *fakeAgent, r *http.Request) (any, error) {
+				if asked++; asked > 5 {
+					return nil, errors.New("its node has stopped")
+				}
+				return f.answer(a, r)
+			}
+		}, "s1 does not tell any more"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, f := silentFarm(t)
+			tt.change(t, s, f)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			if f.stands.Load() {
+				asked := 0
+				f.sees = func(string, int64, *api.Seen) {
+					if asked++; asked == 50 { // as when the time is over for which it is waited
+						cancel()
+					}
+				}
+			}
+			var no *Unproven
+			if err := s.ProveSilence(ctx); !errors.As(err, &no) || !strings.Contains(fmt.Sprint(err), tt.why) {
+				t.Errorf("%v, want %q", err, tt.why)
+			}
+		})
+	}
+}
+
+// Before there is a key there is nothing to prove.
+func TestProveSilenceOfNothing(t *testing.T) {
+	s, _ := newFarm(t)
+	must(t, s.Open())
+	must(t, s.ProveSilence(t.Context()))
 }
 
 // Only a plan that makes the validator of an assigned key anew is one that takes a proof.
