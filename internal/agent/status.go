@@ -75,6 +75,8 @@ func (k *keeper) status(ctx context.Context) api.HostStatus {
 		if s.Node.DaemonPID != 0 {
 			askNode(ctx, "http://"+h.Enrollment.Listen.RPC, &s.Node)
 		}
+	} else {
+		s.Signing = k.Folder.recordedSigning() // the record may be lost, and the key be there
 	}
 	s.Findings = append(s.Findings, s.Node.Findings...)
 	s.Node.Findings = nil
@@ -143,8 +145,8 @@ func Inspect(f Folder) api.HostStatus {
 		var genesis hashed
 		_ = f.asNode(func() error { return genesis.of(f.genesis()) }) // none is none
 		s.GenesisHash = genesis.sum
-		s.Signing = f.recordedSigning()
 	}
+	s.Signing = f.recordedSigning()
 	s.Findings, s.Node.Findings = s.Node.Findings, nil
 	return s
 }

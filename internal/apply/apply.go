@@ -78,6 +78,8 @@ type Session struct {
 	ReplaceLost bool
 	// Unreached are bought hosts that a destroy may pass over where they cannot be reached: their machines are given back.
 	Unreached []string
+	// Anew is the validator that a person lets a plan make anew, after the proof that its key is silent.
+	Anew string
 	// Confirmed is the machine of a validator that a person named: no plan gives back another one.
 	Confirmed string
 	// Replace names a sentry that the next plan replaces.
@@ -289,6 +291,9 @@ const (
 // Do carries out a plan, stage by stage. It stops at the first stage in which a step fails; what was done stays. The
 // error is an *Interrupted when it was ctx that ended it.
 func (s *Session) Do(ctx context.Context, p plan.Plan) error {
+	if err := s.mayMakeAnew(p); err != nil {
+		return err
+	}
 	var done atomic.Int64
 	for _, stage := range p.Stages {
 		g, within := errgroup.WithContext(ctx)

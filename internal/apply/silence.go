@@ -22,17 +22,32 @@ func (u *Unproven) Error() string {
 	return "it is not proven that the validator's key is silent: " + u.Why
 }
 
-// Gone names the validator whose lost host a plan makes anew, "" where it does nothing of the kind.
-func (s *Session) Gone(p plan.Plan) string {
-	if s.AssignedKey().IsZero() {
-		return ""
-	}
+// Gone names the validator that a plan makes anew although the deployment has a consensus key, "" where it does nothing of
+// the kind.
+func Gone(p plan.Plan) string {
 	for _, st := range p.Steps() {
-		if c, is := st.(plan.CreateHost); is && roster.Role(c.Role) == roster.RoleValidator {
-			return c.Name
+		if e, is := st.(plan.Enroll); is && e.Anew {
+			return e.Name
 		}
 	}
 	return ""
+}
+
+// mayMakeAnew refuses a plan that makes a validator anew unless a person let this session do that.
+func (s *Session) mayMakeAnew(p plan.Plan) error {
+	if name := Gone(p); name != "" && name != s.Anew {
+		return MakesAnew(name)
+	}
+	return nil
+}
+
+// MakesAnew refuses what would make a validator anew by the way.
+func MakesAnew(name string) error {
+	return &plan.Refusal{
+		Why: fmt.Sprintf("this would make %s anew, and another host may have its key", name),
+		Next: fmt.Sprintf("run 'pressenter apply --replace-lost', which proves that the key is silent before it does that; "+
+			"if %s is not lost, see 'pressenter status' for what became of it", name),
+	}
 }
 
 // ProveSilence watches the chain from now on until others have made as many blocks without a signature of the deployment's

@@ -149,7 +149,7 @@ func TestGone(t *testing.T) {
 	must(t, s.Open())
 	p, err := s.Plan(t.Context())
 	must(t, err)
-	if name := s.Gone(p); name != "" {
+	if name := Gone(p); name != "" {
 		t.Errorf("the first plan makes %q anew", name)
 	}
 	must(t, s.Do(t.Context(), p))
@@ -163,7 +163,16 @@ func TestGone(t *testing.T) {
 	s.ReplaceLost = true
 	p, err = s.Plan(t.Context())
 	must(t, err)
-	if name := s.Gone(p); name != "validator" {
+	if name := Gone(p); name != "validator" {
 		t.Errorf("it makes %q anew", name)
+	}
+	if err := s.Do(t.Context(), p); !errors.As(err, &refusal) {
+		t.Errorf("without the proof: %v", err)
+	}
+	s.Anew = "validator"
+	must(t, s.Do(t.Context(), p))
+	s = anew(t, s, f) // which does it no second time
+	if p, err := s.Plan(t.Context()); err != nil || Gone(p) != "" {
+		t.Errorf("again: %v, %v", p.Steps(), err)
 	}
 }

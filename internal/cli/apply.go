@@ -75,7 +75,7 @@ func newApplyCmd(g *global) *cobra.Command {
 				return err
 			}
 			s.ReplaceLost, s.Confirmed = lost, given.confirm
-			return runApply(c, s, yes, given.lost)
+			return runApply(c, s, yes, &given)
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
@@ -87,8 +87,8 @@ func newApplyCmd(g *global) *cobra.Command {
 	return c
 }
 
-// runApply plans, asks and does. Each of allows may say why the plan may not be done.
-func runApply(c *cobra.Command, s *apply.Session, yes bool, allows ...func(*cobra.Command, *apply.Session, plan.Plan) error) error {
+// runApply plans, asks and does. What a person gave as proof may be nil.
+func runApply(c *cobra.Command, s *apply.Session, yes bool, given *proof) error {
 	defer s.Close()
 	out := c.OutOrStdout()
 	pr := newProgress(out)
@@ -102,15 +102,18 @@ func runApply(c *cobra.Command, s *apply.Session, yes bool, allows ...func(*cobr
 	if p.Empty() {
 		return nil
 	}
+	if given == nil {
+		if err := given.lost(c, s, p); err != nil { // before anybody is asked
+			return err
+		}
+	}
 	if !yes {
 		if err := consent(c, p); err != nil {
 			return err
 		}
 	}
-	for _, allow := range allows {
-		if err := allow(c, s, p); err != nil {
-			return err
-		}
+	if err := given.lost(c, s, p); err != nil {
+		return err
 	}
 	return carryOut(c.Context(), out, s, p)
 }

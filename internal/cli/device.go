@@ -143,7 +143,7 @@ func newMeshRotateCmd(g *global) *cobra.Command {
 			if s, err = g.session(); err != nil {
 				return err
 			}
-			return runApply(c, s, yes)
+			return runApply(c, s, yes, nil)
 		},
 	}
 	c.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")

@@ -24,11 +24,14 @@ func (p *proof) flags(c *cobra.Command) {
 }
 
 // lost lets a plan make a validator anew only if its name was typed and its key is proven to be silent. --yes implies
-// neither.
+// neither. A nil proof lets nobody.
 func (p *proof) lost(c *cobra.Command, s *apply.Session, made plan.Plan) error {
-	name := s.Gone(made)
+	name := apply.Gone(made)
 	if name == "" {
 		return nil
+	}
+	if p == nil {
+		return apply.MakesAnew(name)
 	}
 	if err := p.typed(c, name); err != nil {
 		return err
@@ -38,10 +41,14 @@ func (p *proof) lost(c *cobra.Command, s *apply.Session, made plan.Plan) error {
 	var unproven *apply.Unproven
 	if errors.As(err, &unproven) && p.without {
 		fmt.Fprintf(c.ErrOrStderr(), "warning: %v; going on because of --without-proof\n", unproven)
+		s.Anew = name
 		return nil
 	}
 	if unproven != nil {
 		return hint(err, "nothing was changed. Find the host that signs and stop it; only if you know that none is left, add --without-proof")
+	}
+	if err == nil {
+		s.Anew = name
 	}
 	return err
 }

@@ -82,7 +82,7 @@ func runReplace(c *cobra.Command, g *global, name string, yes, asJSON bool) erro
 	}
 	s.Replace = name
 	if !asJSON {
-		return runApply(c, s, yes)
+		return runApply(c, s, yes, nil)
 	}
 	defer s.Close()
 	p, err := planned(c, s)

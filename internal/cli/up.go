@@ -55,7 +55,7 @@ func runUp(c *cobra.Command, g *global, yes bool) error {
 	if err != nil {
 		return err
 	}
-	if err := runApply(c, s, yes || !ask && allHere(*d)); err != nil {
+	if err := runApply(c, s, yes || !ask && allHere(*d), nil); err != nil {
 		return err
 	}
 	fmt.Fprintf(out, "\nnext: pressenter status --watch      the network, live\n      pressenter logs -f validator    what the validator's node says\n      pressenter doctor               proof that nobody can see the validator\n      pressenter stop                 stop everything; 'pressenter start' brings it back\n")

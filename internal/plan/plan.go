@@ -194,7 +194,7 @@ func (b *builder) setUp(sides []side) {
 		}
 		for _, h := range s.want.Hosts {
 			on, o := On{s.want.Deployment, h.Name}, s.have.Hosts[h.Name]
-			if !o.Exists && s.have.Fork {
+			if s.have.Fork && (!o.Exists || o.Status.Enrolled == nil) {
 				continue // what becomes of the host is not known before the fork is healed
 			}
 			if !o.Exists {
@@ -206,7 +206,7 @@ func (b *builder) setUp(sides []side) {
 				start = append(start, RestartAgent{on, BuildWords(o.Status.Agent.Build)})
 			}
 			if !o.Exists || o.Status.Enrolled == nil {
-				enroll = append(enroll, Enroll{on, string(h.Role)})
+				enroll = append(enroll, Enroll{on, string(h.Role), h.Role == roster.RoleValidator && b.haveKey() && !hasKey(o, b.have.Own.Head)})
 			} else if words := s.place(h, o); words != "" {
 				enroll = append(enroll, PlaceInMesh{on, words})
 			} else if len(o.Status.Enrolled.Backup) > 0 && !o.BackedUp {
@@ -456,7 +456,7 @@ func (b *builder) silent(name string, o ObservedHost) string {
 // holdsOther says whether a validator is without the deployment's consensus key: it holds another one, or will be born
 // with another.
 func (b *builder) holdsOther(o ObservedHost) bool {
-	if !o.Exists {
+	if head := b.have.Own.Head; !o.Exists || head != nil && bare(o, head) {
 		return b.haveKey() // a new host is born with a key of its own
 	}
 	return o.Status.Enrolled != nil && o.Status.Signing.State != "" && b.target.Signer.PubKey != roster.KeyOf(signer(o))
@@ -466,6 +466,11 @@ func (b *builder) holdsOther(o ObservedHost) bool {
 func (b *builder) haveKey() bool {
 	head := b.have.Own.Head
 	return head != nil && !head.Signer.PubKey.IsZero()
+}
+
+// hasKey says whether a host is seen to hold the key that the roster knows the deployment by.
+func hasKey(o ObservedHost, head *roster.Roster) bool {
+	return o.Exists && !head.Signer.PubKey.IsZero() && roster.KeyOf(signer(o)) == head.Signer.PubKey
 }
 
 // signer is the consensus key that a host holds now.

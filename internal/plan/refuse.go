@@ -69,6 +69,12 @@ func refuse(want Want, have Observed) error {
 				Next: "bring the folder back; or, if it is lost for ever, run 'pressenter apply --replace-lost' and restore the key with 'pressenter key restore'",
 			}
 		}
+		if m.Role == roster.RoleValidator && wanted && h.Role == m.Role && o.Exists && bare(o, have.Own.Head) && !want.ReplaceLost {
+			return &Refusal{
+				Why:  fmt.Sprintf("host %q is in the roster and holds the consensus key, but what is there now is not enrolled and has another key or none", m.Name),
+				Next: "bring the host back as it was; or, if that is lost for ever, run 'pressenter apply --replace-lost' and restore the key with 'pressenter key restore'",
+			}
+		}
 	}
 	if !survives && sentries(have.Own.Head) > 0 {
 		return &Refusal{
@@ -77,6 +83,12 @@ func refuse(want Want, have Observed) error {
 		}
 	}
 	return nil
+}
+
+// bare says whether a validator's host would bear its keys now, although the deployment has one: it was made anew, by an apply
+// that was cut off or by a person, or lost what says who it is.
+func bare(o ObservedHost, head *roster.Roster) bool {
+	return o.Away == "" && o.Status.Enrolled == nil && !head.Signer.PubKey.IsZero() && !hasKey(o, head)
 }
 
 // away says which machines cannot be reached, of those that the plan is about.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
@@ -172,5 +173,65 @@ func TestRestartsForSentries(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A validator is made anew only where a person said that its host is lost, however far an earlier apply got with it, and a
+// plan that does it says so.
+func TestMadeAnew(t *testing.T) {
+	for name, yaml := range map[string]string{"local": practiceYAML, "brought": broughtYAML} {
+		for crash := 2; ; crash++ {
+			s := upBy(t, yaml)
+			delete(s.hosts[1], "validator")
+			s.replaceLost = true
+			p, err := s.apply(crash)
+			at := slices.IndexFunc(p.Steps(), func(st Step) bool { e, is := st.(Enroll); return is && e.Anew && e.Name == "validator" })
+			if at < 0 {
+				t.Fatalf("%s: no step says that it is made anew:\n%s", name, words(p, nil))
+			}
+			if !errors.Is(err, errCrash) || crash > at+1 {
+				break // it bore its keys
+			}
+			s.replaceLost = false
+			var refusal *Refusal
+			if _, p, err := s.plan(); !errors.As(err, &refusal) || !strings.Contains(refusal.Next, "--replace-lost") {
+				t.Errorf("%s: killed before step %d, a plain apply goes on: %v\n%s", name, crash, err, words(p, nil))
+			}
+			s.replaceLost = true
+			settles(t, s, "in the end")
+		}
+	}
+}
+
+// A validator whose record alone is lost is the one that it was if its key says so, and none else.
+func TestRecordOfValidatorLost(t *testing.T) {
+	s := up(t)
+	s.hosts[1]["validator"].enrolled = nil
+	_, p, err := s.plan()
+	if err != nil || slices.ContainsFunc(p.Steps(), func(st Step) bool { e, is := st.(Enroll); return is && e.Anew }) {
+		t.Errorf("its key is there: %v\n%s", err, words(p, nil))
+	}
+	s.hosts[1]["validator"].key = s.key("another").Public().(ed25519.PublicKey)
+	var refusal *Refusal
+	if _, _, err := s.plan(); !errors.As(err, &refusal) {
+		t.Errorf("it has another key: %v", err)
+	}
+}
+
+// A validator that a healed fork put out of the roster is not made anew by the way.
+func TestTombstonedValidatorIsMadeAnew(t *testing.T) {
+	s := upBy(t, broughtYAML)
+	n := roster.Next(s.logs[1].State().Head)
+	n.Remove("validator")
+	if err := errors.Join(s.publish(1, n), s.pushAll(1)); err != nil {
+		t.Fatal(err)
+	}
+	s.replace = "s1"
+	_, p, err := s.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(p.Steps(), func(st Step) bool { e, is := st.(Enroll); return is && e.Anew && e.Name == "validator" }) {
+		t.Errorf("the plan does not say so:\n%s", words(p, nil))
 	}
 }

@@ -182,11 +182,9 @@ func (s *sim) observed(i int, h deployment.Host, v *simHost) ObservedHost {
 		o.Status.Roster = api.RosterStatus{Heads: v.heads, Learned: v.learned}
 		o.Status.Agent.Build = v.build
 	}
-	if v.enrolled != nil { // seen without the agent as well
-		o.Status.Signing = api.SigningStatus{State: v.signing, PublicKey: v.key}
-		if v.signing == signing.Disarmed {
-			o.Status.Signing.Reason = "its silence is not proven yet"
-		}
+	o.Status.Signing = api.SigningStatus{State: v.signing, PublicKey: v.key} // seen without the agent or an enrolment as well
+	if v.signing == signing.Disarmed {
+		o.Status.Signing.Reason = "its silence is not proven yet"
 	}
 	switch {
 	case !v.agent:
@@ -358,7 +356,9 @@ func (s *sim) enroll(v *simHost, h deployment.Host) *api.Enrolled {
 	id := sha256.Sum256(e.Identity)
 	e.NodeID = hex.EncodeToString(id[:20])
 	v.signing = signing.None
-	if h.Role != roster.RoleSentry {
+	if v.key != nil { // it is there, only the record was lost
+		e.Consensus = v.key
+	} else if h.Role != roster.RoleSentry {
 		v.key = s.key("consensus").Public().(ed25519.PublicKey)
 		v.signing, e.Consensus, e.Backup = signing.Armed, v.key, []byte("sealed")
 	}

@@ -85,6 +85,8 @@ type (
 	Enroll struct {
 		On
 		Role string `json:"role"`
+		// Anew: it is a validator of a deployment that has a consensus key already, and not seen to be the host that has it.
+		Anew bool `json:"anew,omitempty"`
 	}
 	// PlaceInMesh changes an enrolled host's place in the mesh.
 	PlaceInMesh struct {
