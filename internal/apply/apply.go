@@ -82,8 +82,9 @@ type Session struct {
 	Anew string
 	// Confirmed is the machine of a validator that a person named: no plan gives back another one.
 	Confirmed string
-	// Replace names a sentry that the next plan replaces.
+	// Replace names a sentry that the next plan replaces; with Cancel it takes a replacement back that has begun.
 	Replace string
+	Cancel  bool
 	// Passphrase opens a protected keyring; it is asked only when needed.
 	Passphrase func() ([]byte, error)
 	Progress   func(Event)
@@ -95,7 +96,8 @@ type Session struct {
 	machinesLocked bool
 	// former are the machines that there were when a destroy began.
 	former map[string]tofu.Host
-	begun  bool // the replacement is in the inventory, which is not saved yet
+	begun  bool   // the replacement, or that it was taken back, is in the inventory, which is not saved yet
+	moves  string // a sentry that may be another machine than the config says, until it is decided how it is replaced
 	world  *sideState
 	own    *sideState
 	ports  *local.Ports
@@ -234,6 +236,9 @@ func (s *Session) Plan(ctx context.Context) (plan.Plan, error) {
 	if err := s.destroyBegun(); err != nil {
 		return plan.Plan{}, err
 	}
+	if !s.begun {
+		s.moves = s.Replace
+	}
 	if err := s.prepare(); err != nil {
 		return plan.Plan{}, err
 	}
@@ -271,11 +276,14 @@ func (s *Session) prepare() error {
 	}
 	s.want, err = plan.Resolve(s.Config, plan.Facts{
 		Dir: s.Dir, World: s.world.inventory, Own: s.own.inventory, Daemon: s.daemon, Ports: s.ports.Next, PublicOf: s.PublicOf, Now: time.Now(),
-		Replace: s.Replace,
+		Replace: s.moves,
 	})
 	s.want.ReplaceLost, s.want.Confirmed, s.want.Build = s.ReplaceLost, s.Confirmed, s.Build
 	s.want.Own.MeshProgram, s.meshSource = s.stagedMeshProgram(), ""
-	if s.begun {
+	switch {
+	case s.begun && s.Cancel:
+		s.want.Back = s.Replace
+	case s.begun:
 		s.want.Begin = s.Replace
 	}
 	return err

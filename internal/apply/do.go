@@ -79,7 +79,7 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 		return s.restart(ctx, side, h)
 	case plan.DestroyHost:
 		return s.destroyHost(ctx, side, h)
-	case plan.BeginReplace:
+	case plan.BeginReplace, plan.TakeBack:
 		return side.dir.SaveInventory(side.inventory)
 	case plan.TakeOut:
 		return s.takeOut(ctx, side, h.Name)

@@ -12,32 +12,60 @@ import (
 	"github.com/pressenter/pressenter/internal/roster"
 )
 
-// replace lets the plan that is made next replace the sentry that this session is to replace. Nothing is noted yet: the
-// plan's first step does that.
+// replace lets the plan that is made next replace the sentry that this session is to replace, or take that back. Nothing is
+// noted yet: the plan's first step does that.
 func (s *Session) replace() error {
 	if s.Replace == "" || s.begun {
 		return nil
+	}
+	if s.Cancel {
+		return s.takeBack()
 	}
 	how, err := plan.Replace(s.Replace, s.Config, s.own.inventory, s.have.Own)
 	if err != nil {
 		return err
 	}
-	switch how {
-	case plan.InPlace:
-		s.want.Replace = s.Replace
-		return nil
-	case plan.Apply:
+	if how == plan.Beside {
+		next, identity := plan.Successor(s.Replace, s.Config, s.own.inventory, s.have.Own.Head)
+		s.own.inventory.Replace(next, identity)
+		s.begun = true
+		if err := s.decided(); err != nil {
+			return err
+		}
+		wanted, _ := s.want.Own.Host(s.Replace)
+		s.have.Own.Retire(wanted, identity)
 		return nil
 	}
-	next, identity := plan.Successor(s.Replace, s.Config, s.own.inventory, s.have.Own.Head)
-	s.own.inventory.Replace(next, identity)
+	if err := s.decided(); err != nil {
+		return err
+	}
+	if how == plan.InPlace {
+		s.want.Replace = s.Replace
+	}
+	return nil
+}
+
+// takeBack lets the plan that is made next keep the machine that a sentry was before its replacement began.
+func (s *Session) takeBack() error {
+	back, err := plan.TakenBack(s.Replace, s.own.inventory, s.have.Own)
+	if err != nil {
+		return err
+	}
+	s.own.inventory.TakeBack(back.Machine())
 	s.begun = true
+	s.have.Own.TakeBack(back, s.own.inventory)
+	return s.decided()
+}
+
+// decided resolves the config again, once it is decided which machine the sentry is.
+func (s *Session) decided() error {
+	s.moves = ""
+	genesis := s.want.Chain.GenesisSHA256
 	if err := s.prepare(); err != nil {
 		return err
 	}
-	wanted, _ := s.want.Own.Host(s.Replace)
-	s.have.Own.Retire(wanted, identity)
-	return nil
+	s.want.Chain.GenesisSHA256 = genesis
+	return s.findMeshProgram()
 }
 
 // takeOut publishes a roster without a sentry, which stops by that.
@@ -82,15 +110,30 @@ func (s *Session) awaitJoined(ctx context.Context, side *sideState, h deployment
 		return err
 	}
 	for _, v := range s.want.Own.Hosts {
-		if v.Role != roster.RoleValidator {
-			continue
+		if v.Role == roster.RoleValidator {
+			err = s.awaitLink(ctx, v, m)
 		}
-		err = s.poll(ctx, v, func(st api.HostStatus) error {
-			if !st.Node.Answers || slices.ContainsFunc(st.Node.Peers, func(p api.Peer) bool { return p.NodeID == m.NodeID }) {
-				return nil
-			}
-			return fmt.Errorf("it has no link to %s yet", h.Name)
-		})
+	}
+	return err
+}
+
+// awaitLink waits until the validator is linked to a sentry, unless its node is meant not to run.
+func (s *Session) awaitLink(ctx context.Context, validator deployment.Host, m roster.Member) error {
+	held := ""
+	err := s.poll(ctx, validator, func(st api.HostStatus) error {
+		switch {
+		case st.Intent.Held:
+			held = st.Intent.By
+			return nil
+		case plan.Rests(st), slices.ContainsFunc(st.Node.Peers, func(p api.Peer) bool { return p.NodeID == m.NodeID }):
+			return nil
+		case !st.Node.Answers:
+			return errors.New("its node does not answer")
+		}
+		return fmt.Errorf("it has no link to %s yet", m.Name)
+	})
+	if err == nil && held != "" {
+		return fmt.Errorf("%s is held by %s and does not hear of %s: 'pressenter hold --release %s' first", validator.Name, held, m.Name, validator.Name)
 	}
 	return err
 }

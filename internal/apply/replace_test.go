@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/plan"
 	"github.com/pressenter/pressenter/internal/roster"
@@ -250,5 +251,81 @@ func TestHostsWhileReplaced(t *testing.T) {
 	targets, err := s.Hosts([]string{"s1"})
 	if err != nil || len(targets) != 1 || targets[0].Host.Address != "10.0.0.2" {
 		t.Errorf("%+v, %v", targets, err)
+	}
+}
+
+// A validator whose node does not answer for a moment is not taken for one that has the new sentry.
+func TestSilentValidatorHasNotJoined(t *testing.T) {
+	s, p := up(t)
+	v, _ := s.own.inventory.Host("validator")
+	a := p.on[p.at(v).Folder]
+	asked := 0
+	a.mu.Lock()
+	a.unlinked = []string{"s1"}
+	a.onAsk = func(int) {
+		if asked++; asked < 3 {
+			a.status.Node.Answers, a.status.Node.Peers = false, nil
+		} else if asked > 4 {
+			a.unlinked = nil
+		}
+	}
+	a.mu.Unlock()
+	s1, _ := s.own.inventory.Host("s1")
+	must(t, s.awaitJoined(t.Context(), s.own, s1))
+	if asked < 5 {
+		t.Errorf("it was asked %d times", asked)
+	}
+	a.mu.Lock()
+	a.status.Intent = api.Intent{Held: true, By: "you"}
+	a.mu.Unlock()
+	if err := s.awaitJoined(t.Context(), s.own, s1); err == nil || !strings.Contains(err.Error(), "held by you") {
+		t.Errorf("while it is held: %v", err)
+	}
+	a.mu.Lock()
+	a.status.Intent, a.status.Reason = api.Intent{Stopped: true}, "stopped by you"
+	a.onAsk = func(int) { a.status.Node.Answers, a.status.Node.Peers = false, nil }
+	a.mu.Unlock()
+	must(t, s.awaitJoined(t.Context(), s.own, s1)) // it has no links to lose
+}
+
+// A replacement is taken back before it is in the roster: the old server goes on as it was, and the new one is cleared.
+func TestReplaceTakenBack(t *testing.T) {
+	s, p := up(t)
+	before := s.Head()
+	was := s.Config
+	s.Config.Sentries = slices.Clone(s.Config.Sentries)
+	s.Config.Sentries[0].Address, s.Replace = "10.0.0.9", "s1"
+	pl, err := s.Plan(t.Context())
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.Crash = func(st plan.Step, _ bool) {
+		if pub, is := st.(plan.PublishRoster); is && pub.Deployment == "hub" {
+			cancel()
+		}
+	}
+	var cut *Interrupted
+	if err := s.Do(ctx, pl); !errors.As(err, &cut) {
+		t.Fatal(err)
+	}
+	s = anew(t, s, p)
+	s.Config = was
+	refusedPlan(t, s, "a host keeps its machine")
+	s.Replace, s.Cancel = "s1", true
+	words := applies(t, s)
+	if len(words) == 0 || !strings.Contains(words[0], "take back the replacement of s1") {
+		t.Errorf("it did %q", words)
+	}
+	s = anew(t, s, p)
+	if words := applies(t, s); len(words) > 0 {
+		t.Errorf("left to do: %q", words)
+	}
+	for _, m := range before.Members {
+		if now, is := s.Head().Member(m.Name); !is || now.Identity != m.Identity {
+			t.Errorf("%s was %s, is %s", m.Name, m.Identity, now.Identity)
+		}
+	}
+	if h, _ := s.own.inventory.Host("s1"); h.Address != "10.0.0.2" || len(s.own.inventory.Replaced) > 0 || p.on[filepath.Join(p.root, "10.0.0.9")] != nil {
+		t.Errorf("s1 is %+v, replaced %+v", h, s.own.inventory.Replaced)
 	}
 }

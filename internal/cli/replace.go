@@ -13,7 +13,7 @@ import (
 )
 
 func newReplaceCmd(g *global) *cobra.Command {
-	var yes, asJSON bool
+	var yes, asJSON, cancel bool
 	c := &cobra.Command{
 		Use: "replace NAME", Short: "Replace a sentry: another machine, address and identity", Args: cobra.ExactArgs(1), ValidArgsFunction: g.completeHosts,
 		Long: "Replace a sentry, whether it lives, is lost or is to be elsewhere: show the plan, ask, and do it. A validator on a\n" +
@@ -21,9 +21,10 @@ func newReplaceCmd(g *global) *cobra.Command {
 			"that it has is given back; so does one whose provider, region or address the config says otherwise now. One on this\n" +
 			"computer, or on a server that was there already, is removed and made anew. Interrupted anywhere, the same command or\n" +
 			"'pressenter apply' goes on.",
-		RunE: func(c *cobra.Command, args []string) error { return runReplace(c, g, args[0], yes, asJSON) },
+		RunE: func(c *cobra.Command, args []string) error { return runReplace(c, g, args[0], yes, asJSON, cancel) },
 	}
 	replaceFlags(c, g, &yes, &asJSON)
+	c.Flags().BoolVar(&cancel, "cancel", false, "take back a replacement that has begun: the machine stays as long as it is in the roster, and the other one goes")
 	return c
 }
 
@@ -39,7 +40,7 @@ func newRotateAddressCmd(g *global) *cobra.Command {
 				return err
 			}
 			fmt.Fprintf(c.ErrOrStderr(), "another address takes another machine and identity: this is 'pressenter replace %s'\n", args[0])
-			return runReplace(c, g, args[0], yes, asJSON)
+			return runReplace(c, g, args[0], yes, asJSON, false)
 		},
 	}
 	replaceFlags(c, g, &yes, &asJSON)
@@ -75,12 +76,12 @@ func rotates(g *global, name string) error {
 }
 
 // runReplace plans, asks and replaces.
-func runReplace(c *cobra.Command, g *global, name string, yes, asJSON bool) error {
+func runReplace(c *cobra.Command, g *global, name string, yes, asJSON, cancel bool) error {
 	s, err := g.session()
 	if err != nil {
 		return err
 	}
-	s.Replace = name
+	s.Replace, s.Cancel = name, cancel
 	if !asJSON {
 		return runApply(c, s, yes, nil)
 	}

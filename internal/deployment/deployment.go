@@ -215,6 +215,22 @@ func (i *Inventory) Replace(next Host, identity roster.Key) {
 	i.Put(next)
 }
 
+// TakeBack lets a machine that was taken aside be its host again, and takes the one aside that the host is, if it may exist.
+func (i *Inventory) TakeBack(machine string) {
+	n := slices.IndexFunc(i.Replaced, func(h Host) bool { return h.Machine() == machine })
+	if n < 0 {
+		return
+	}
+	back := i.Replaced[n]
+	next, _ := i.Host(back.Name)
+	i.DropReplaced(machine)
+	if next.Bought() || next.Exists() {
+		i.Replaced = append(i.Replaced, next)
+	}
+	back.Identity = roster.Key{}
+	i.Put(back)
+}
+
 // WasReplaced says whether a machine is one whose host is another machine now.
 func (i Inventory) WasReplaced(h Host) bool {
 	return slices.ContainsFunc(i.Replaced, func(r Host) bool { return r.Machine() == h.Machine() })

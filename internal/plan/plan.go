@@ -98,6 +98,9 @@ func Make(want Want, have Observed) (Plan, error) {
 	if want.Begin != "" {
 		b.stage([]Step{BeginReplace{On{want.Own.Deployment, want.Begin}}})
 	}
+	if want.Back != "" {
+		b.stage([]Step{TakeBack{On{want.Own.Deployment, want.Back}}})
+	}
 	sides := []side{
 		{want: want.World, have: have.World},
 		{want: want.Own, have: have.Own},
@@ -299,6 +302,13 @@ func (b *builder) follow(s side) {
 	}
 	steps := forecast(s, b.want.Chain)
 	target := s.have.Head
+	own := s.want.Deployment == b.want.Own.Deployment
+	join := b.coming
+	if own && len(steps) > 0 {
+		before := b.pending()
+		b.join(s, before) // nobody else leaves before the validator has those
+		join = slices.DeleteFunc(slices.Clone(join), func(name string) bool { return slices.Contains(before, name) })
+	}
 	if len(steps) > 0 {
 		target = steps[len(steps)-1]
 		var words []string
@@ -314,16 +324,15 @@ func (b *builder) follow(s side) {
 	if s.have.Head != nil {
 		others, validator = b.restarts(s, target)
 	}
-	own := s.want.Deployment == b.want.Own.Deployment
-	if own && len(validator) == 0 {
-		b.join(s) // before others of the sentries are restarted
+	if own && len(join) > 0 { // before others of the sentries are restarted; it may know of those that came since its restart only
+		b.stage(validator)
+		b.join(s, join)
+		validator = nil
 	}
 	for _, step := range others {
 		b.stage([]Step{step})
 	}
-	if b.stage(validator); own && len(validator) > 0 {
-		b.join(s) // it may know of those that came since its restart only
-	}
+	b.stage(validator)
 	b.target = target
 }
 

@@ -53,14 +53,14 @@ func refuse(want Want, have Observed) error {
 	if err := mixed(want, have); err != nil {
 		return err
 	}
-	if err := alone(want, have.Own); err != nil {
+	if err := cutOff(want, have.Own); err != nil {
 		return err
 	}
-	survives := false
+	survives := len(swaps(want, have.Own)) > 0 // then it was looked at more closely
 	for _, m := range have.Own.Head.Members {
 		h, wanted := want.Own.Host(m.Name)
 		o := have.Own.Hosts[m.Name]
-		if m.Role == roster.RoleSentry && wanted && o.Exists || have.Own.lostAway(m) {
+		if _, invited := want.Own.InvitedHost(m.Name); m.Role == roster.RoleSentry && (wanted && o.Exists || invited) {
 			survives = true
 		}
 		if m.Role == roster.RoleValidator && wanted && h.Role == m.Role && !o.Exists && !want.ReplaceLost {

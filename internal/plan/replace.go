@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/roster"
@@ -32,6 +33,12 @@ func Replace(name string, c config.Deployment, own deployment.Inventory, have Ob
 	was, known := own.Host(name)
 	o, m := have.Hosts[name], c.Sentries[i].Machine
 	switch {
+	case replacing(own, name) && known && was.Exists() && goesElsewhere(c, m, was):
+		return Apply, &Refusal{
+			Why: fmt.Sprintf("%s is being replaced, by %s; the config says another machine now", name, supplied(was.Provider)),
+			Next: fmt.Sprintf("run 'pressenter replace %s --cancel' if it is to stay where it was; or put the config back as it was, "+
+				"apply, and then move it on", name),
+		}
 	case have.Fork:
 		return Apply, &Refusal{Why: "the roster is forked", Next: "run 'pressenter apply', which heals it, then replace " + name}
 	case !known || !was.Exists() || !o.Exists || have.Head == nil:
@@ -89,10 +96,42 @@ func Successor(name string, c config.Deployment, own deployment.Inventory, head 
 	for taken(next.Machine(), c, own) {
 		next.Number++
 	}
-	if m, is := head.Member(name); is && !replacing(own, name) {
+	if m, is := head.Member(name); is && !slices.ContainsFunc(own.Replaced, func(h deployment.Host) bool { return h.Identity == m.Identity }) {
 		identity = m.Identity
 	}
 	return next, identity
+}
+
+// TakenBack is the machine that is its host again if the replacement that has begun is taken back.
+func TakenBack(name string, own deployment.Inventory, have ObservedDeployment) (deployment.Host, error) {
+	if have.Head == nil {
+		return deployment.Host{}, &Refusal{Why: "the roster has no single head", Next: "run 'pressenter apply' first"}
+	}
+	for _, h := range own.Replaced {
+		if m, is := have.Head.Member(name); is && h.Name == name && h.Identity == m.Identity {
+			return h, nil
+		}
+	}
+	if replacing(own, name) {
+		return deployment.Host{}, &Refusal{
+			Why:  fmt.Sprintf("another machine is %s in the roster already, and the one that it was is out of it for ever", name),
+			Next: "run 'pressenter apply', which finishes the replacement; then replace it again if need be",
+		}
+	}
+	return deployment.Host{}, &Refusal{Why: fmt.Sprintf("no replacement of %s has begun", name), Next: "'pressenter plan' shows what is to be done"}
+}
+
+// TakeBack is what there is once a machine that was taken aside is its host again.
+func (o *ObservedDeployment) TakeBack(back deployment.Host, own deployment.Inventory) {
+	next := o.Hosts[back.Name]
+	i := slices.IndexFunc(o.Replaced, func(r ObservedHost) bool { return r.Host.Machine() == back.Machine() })
+	was := o.Replaced[i]
+	was.Host.Identity = roster.Key{}
+	o.Hosts[back.Name] = was
+	o.Replaced = slices.Delete(slices.Clone(o.Replaced), i, i+1)
+	if own.WasReplaced(next.Host) {
+		o.Replaced = append(o.Replaced, next)
+	}
 }
 
 // taken says whether a machine, or a sentry, is called that.
@@ -109,33 +148,32 @@ func (o *ObservedDeployment) Retire(next deployment.Host, identity roster.Key) {
 	o.Hosts[next.Name] = ObservedHost{Host: next}
 }
 
-// swap is a sentry in the roster whose place another one takes in this plan.
-type swap struct {
-	name string
-	away bool // it cannot be reached, so that nobody may have it any more
-}
-
-// swaps are the sentries that the roster has and that leave it, for one of the same name that comes.
-func swaps(want Want, have ObservedDeployment) []swap {
-	var out []swap
+// swaps are the names of sentries that the roster has and that leave it, for one of the same name that comes.
+func swaps(want Want, have ObservedDeployment) []string {
+	var out []string
 	if have.Head == nil {
 		return nil
 	}
 	for _, o := range have.Replaced {
 		m, is := have.Head.Member(o.Host.Name)
 		if is && m.Identity == o.Host.Identity {
-			out = append(out, swap{o.Host.Name, o.Away != ""})
+			out = append(out, o.Host.Name)
 		}
 	}
 	if want.Replace != "" {
-		out = append(out, swap{want.Replace, false})
+		out = append(out, want.Replace)
 	}
 	return out
 }
 
-// alone says which sentry would leave the validator without any that is well, while another takes its place.
-func alone(want Want, have ObservedDeployment) error {
+// cutOff says why the validator could be left without any sentry while others take the place of some: each that it is
+// linked to would leave, by being replaced or because the config does not name it. Whether a sentry serves is what the
+// validator says, and not what the operator's computer reaches.
+func cutOff(want Want, have ObservedDeployment) error {
 	all := swaps(want, have)
+	if len(all) == 0 {
+		return nil
+	}
 	for _, h := range want.Own.Hosts {
 		if o := have.Hosts[h.Name]; want.Replace != "" && o.Exists && !o.Agent {
 			return &Refusal{
@@ -144,31 +182,73 @@ func alone(want Want, have ObservedDeployment) error {
 			}
 		}
 	}
-	for _, s := range all {
-		well := false
-		for _, m := range have.Head.Members {
-			leaves := slices.ContainsFunc(all, func(o swap) bool { return o.name == m.Name })
-			well = well || m.Role == roster.RoleSentry && !leaves && have.Hosts[m.Name].well()
-		}
-		if !well && !s.away {
-			return &Refusal{
-				Why:  fmt.Sprintf("no other sentry is well: the validator would be cut off while %s is replaced", s.name),
-				Next: "see 'pressenter status' for the others; if there is no other, add one to the config and apply first",
-			}
+	v, err := linksOf(have)
+	if err != nil || v.rests() {
+		return err
+	}
+	serves := ""
+	for _, m := range have.Head.Members {
+		_, wanted := want.Own.Host(m.Name)
+		_, invited := want.Own.InvitedHost(m.Name)
+		switch leaves := slices.Contains(all, m.Name) || !wanted && !invited; {
+		case m.Role != roster.RoleSentry || !v.linked(m):
+		case leaves:
+			serves = cmp.Or(serves, m.Name)
+		case invited || have.Hosts[m.Name].well():
+			return nil
 		}
 	}
-	return nil
+	if serves == "" {
+		return nil // it is cut off already
+	}
+	return &Refusal{
+		Why: fmt.Sprintf("no other sentry is well and linked to the validator: it would be cut off while %s is replaced", serves),
+		Next: "see 'pressenter status' for the others, and bring one up that stays; if there is no other, add one to the config and apply first; " +
+			"a replacement that has begun is taken back by 'pressenter replace " + serves + " --cancel'",
+	}
+}
+
+// linksOf is the validator of the roster, where it can be seen to whom it is linked, or that it rests. One without a
+// validator's host rests.
+func linksOf(have ObservedDeployment) (ObservedHost, error) {
+	for _, m := range have.Head.Members {
+		o := have.Hosts[m.Name]
+		switch {
+		case m.Role != roster.RoleValidator:
+			continue
+		case o.Status.Intent.Held:
+			return o, &Refusal{
+				Why:  fmt.Sprintf("%s is %s, and would not hear of a sentry that takes the place of another", m.Name, intended(o.Status.Intent)),
+				Next: fmt.Sprintf("run 'pressenter hold --release %s' first", m.Name),
+			}
+		case !o.rests() && (!o.Agent || !o.Status.Node.Answers):
+			return o, &Refusal{
+				Why:  fmt.Sprintf("the node of %s does not answer, and nobody can tell which sentries it is linked to", m.Name),
+				Next: fmt.Sprintf("run 'pressenter start %s', and see 'pressenter status'; or 'pressenter stop %s' while a sentry is replaced", m.Name, m.Name),
+			}
+		}
+		return o, nil
+	}
+	return ObservedHost{}, nil
+}
+
+// rests says whether a host's node is meant not to run, and does not.
+func (o ObservedHost) rests() bool { return !o.Exists || o.Agent && Rests(o.Status) }
+
+// Rests says whether a host's agent keeps its node down, so that it has no links to lose.
+func Rests(st api.HostStatus) bool {
+	return st.Enrolled == nil || !st.Node.Answers && (st.Intent.Stopped || st.Reason != "")
+}
+
+// linked says whether a host's node has a link to a member's.
+func (o ObservedHost) linked(m roster.Member) bool {
+	return slices.ContainsFunc(o.Status.Node.Peers, func(p api.Peer) bool { return p.NodeID == m.NodeID })
 }
 
 // well says whether a node runs and keeps up.
 func (o ObservedHost) well() bool {
 	n := o.Status.Node
 	return o.Exists && o.Away == "" && o.Agent && !o.Status.Intent.Stopped && n.Answers && !n.CatchingUp
-}
-
-// lostAway says whether a member of the roster is a machine that was replaced because nobody reaches it.
-func (o ObservedDeployment) lostAway(m roster.Member) bool {
-	return slices.ContainsFunc(o.Replaced, func(r ObservedHost) bool { return r.Host.Identity == m.Identity && r.Away != "" })
 }
 
 // takeOut removes a sentry that is to be made anew where it is: first from the roster, then from its machine. Whoever finds
@@ -187,13 +267,19 @@ func (b *builder) takeOut(s *side) {
 	s.have.Hosts[name] = ObservedHost{Host: h}
 }
 
-// join ends the coming of a sentry in the place of another with the proof that the validator has it.
-func (b *builder) join(s side) {
+// join ends the coming of sentries in the place of others with the proof that the validator has them.
+func (b *builder) join(s side, names []string) {
 	var out []Step
-	for _, name := range b.coming {
+	for _, name := range names {
 		out = append(out, AwaitJoined{On{s.want.Deployment, name}})
 	}
 	b.stage(out)
+}
+
+// pending are those of the sentries that come which the roster has already.
+func (b *builder) pending() []string {
+	leave := swaps(b.want, b.have.Own)
+	return slices.DeleteFunc(slices.Clone(b.coming), func(name string) bool { return slices.Contains(leave, name) })
 }
 
 // comes are the sentries that take the place of another.

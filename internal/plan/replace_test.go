@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/roster"
 )
 
@@ -233,5 +234,197 @@ func TestTombstonedValidatorIsMadeAnew(t *testing.T) {
 	}
 	if !slices.ContainsFunc(p.Steps(), func(st Step) bool { e, is := st.(Enroll); return is && e.Anew && e.Name == "validator" }) {
 		t.Errorf("the plan does not say so:\n%s", words(p, nil))
+	}
+}
+
+// Of two sentries never both go: what leaves is counted by the config too, and whom the validator is linked to is what it
+// says itself.
+func TestValidatorIsNotCutOff(t *testing.T) {
+	without2 := func(yaml string) string {
+		return strings.Replace(strings.Replace(yaml, "  - {name: s2}\n", "", 1), "  - {name: s2, address: 192.0.2.3}\n", "", 1)
+	}
+	for name, tt := range map[string]struct {
+		yaml, then string
+		change     func(*sim)
+		why        string
+	}{
+		"made anew where it is, and the other leaves": {broughtYAML, without2(broughtYAML), func(*sim) {}, "cut off while s1"},
+		"lost, and the other leaves":                  {boughtYAML, without2(boughtYAML), func(s *sim) { s.lost["s1"] = true }, "cut off while s2"},
+		"away for the operator only": {boughtYAML, "", func(s *sim) {
+			s.lost["s1"], s.linked["s1"] = true, true
+			s.hosts[1]["s2"].intent = api.Intent{Stopped: true, By: "me"}
+		}, "cut off while s1"},
+		"the other has no link": {boughtYAML, "", func(s *sim) {
+			v := s.hosts[1]["validator"]
+			v.follows = []string{s.hosts[1]["s1"].enrolled.NodeID}
+		}, "cut off while s1"},
+		"held": {boughtYAML, "", func(s *sim) {
+			s.hosts[1]["validator"].intent = api.Intent{Held: true, By: "me"}
+		}, "would not hear"},
+		"links cannot be seen": {boughtYAML, "", func(s *sim) { s.hosts[1]["validator"].agent = false }, "nobody can tell"},
+		"the other is replaced and has not joined": {boughtYAML, "", func(s *sim) {
+			s.replace = "s2"
+			if _, err := s.apply(11); !errors.Is(err, errCrash) { // published, not joined
+				t.Fatal(err)
+			}
+			s.lost["s2--1"] = true
+		}, "cannot be reached"},
+		"the other is replaced and has no link yet": {boughtYAML, "", func(s *sim) {
+			s.replace = "s2"
+			if _, err := s.apply(12); !errors.Is(err, errCrash) {
+				t.Fatal(err)
+			}
+			v := s.hosts[1]["validator"]
+			v.follows = []string{s.hosts[1]["s1"].enrolled.NodeID}
+		}, "cut off while s1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := upBy(t, tt.yaml)
+			tt.change(s)
+			if tt.then != "" {
+				s.config = parse(t, tt.then)
+			}
+			s.replace = "s1"
+			var refusal *Refusal
+			if _, p, err := s.plan(); !errors.As(err, &refusal) || !strings.Contains(refusal.Why, tt.why) {
+				t.Errorf("%v, want %q\n%s", err, tt.why, words(p, nil))
+			}
+		})
+	}
+}
+
+// One that nobody has a link to may go although no other is well: nothing is lost by it. And a validator that rests has no
+// links to lose.
+func TestNothingToCutOff(t *testing.T) {
+	for name, change := range map[string]func(*sim){
+		"both are lost": func(s *sim) {
+			s.lost["s1"] = true
+			s.hosts[1]["s2"].intent = api.Intent{Stopped: true, By: "me"}
+			s.hosts[1]["s2"].revision = ""
+		},
+		"the validator is stopped": func(s *sim) {
+			v := s.hosts[1]["validator"]
+			v.intent, v.revision = api.Intent{Stopped: true, By: "me"}, ""
+			s.hosts[1]["s2"].intent = api.Intent{Stopped: true, By: "me"}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := upBy(t, boughtYAML)
+			change(s)
+			s.replace = "s1"
+			if p, err := s.apply(0); err != nil {
+				t.Errorf("%v\n%s", err, words(p, nil))
+			}
+		})
+	}
+}
+
+// A sentry whose replacement is in the roster is joined before another one leaves.
+func TestJoinedBeforeTheNextLeaves(t *testing.T) {
+	s := upBy(t, boughtYAML)
+	s.replace = "s1"
+	p, err := s.apply(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 1 + slices.IndexFunc(p.Steps(), func(st Step) bool { _, is := st.(AwaitJoined); return is })
+	s = upBy(t, boughtYAML)
+	s.replace = "s1"
+	if _, err := s.apply(n); !errors.Is(err, errCrash) {
+		t.Fatal(err)
+	}
+	s.replace = "s2"
+	_, p, err = s.plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var order []string
+	for _, st := range p.Steps() {
+		switch st := st.(type) {
+		case AwaitJoined:
+			order = append(order, "joined "+st.Name)
+		case PublishRoster:
+			if st.Deployment == "hub" {
+				order = append(order, "published")
+			}
+		}
+	}
+	if !slices.Equal(order, []string{"joined s1", "published", "joined s2"}) {
+		t.Errorf("%v", order)
+	}
+}
+
+// A replacement that has begun is taken back as long as the roster has the machine that was to go, wherever it was cut off;
+// the other machine goes, and the sentry is the one that it was.
+func TestReplaceTakenBack(t *testing.T) {
+	moved := strings.Replace(broughtYAML, "192.0.2.2}", "192.0.2.9}", 1)
+	for name, then := range map[string]string{boughtYAML: boughtYAML, broughtYAML: moved} {
+		for begun := 2; ; begun++ {
+			s := upBy(t, name)
+			was := roster.Key(s.hosts[1]["s1"].enrolled.Identity)
+			s.config, s.replace = parse(t, then), "s1"
+			if _, err := s.apply(begun); !errors.Is(err, errCrash) {
+				t.Fatalf("step %d: %v", begun, err)
+			}
+			s.config, s.cancel = parse(t, name), true
+			if s.logs[1].State().Head.Tombstoned(was) {
+				var refusal *Refusal
+				if _, _, err := s.plan(); !errors.As(err, &refusal) || !strings.Contains(refusal.Next, "finishes") {
+					t.Errorf("step %d: it is in the roster already: %v", begun, err)
+				}
+				break
+			}
+			for crash := 1; crash < 4; crash++ { // the taking back is cut off, too
+				if p, err := s.apply(crash); err != nil && !errors.Is(err, errCrash) {
+					t.Fatalf("step %d: %v\n%s", begun, err, words(p, nil))
+				}
+				if len(s.saved[1].Replaced) == 0 || !slices.ContainsFunc(s.saved[1].Replaced, func(h deployment.Host) bool { return h.Identity == was }) {
+					break
+				}
+			}
+			s.replace, s.cancel = "", false
+			if p, err := s.apply(0); err != nil {
+				t.Fatalf("step %d, then: %v\n%s", begun, err, words(p, nil))
+			}
+			settles(t, s, fmt.Sprintf("step %d", begun))
+			if m, is := s.logs[1].State().Head.Member("s1"); !is || m.Identity != was {
+				t.Errorf("step %d: s1 is %+v", begun, m)
+			}
+			if len(s.old) > 0 || len(s.saved[1].Replaced) > 0 || len(s.changes(s.resolve())) > 0 {
+				t.Errorf("step %d: left over: %v, %v, paid for %v", begun, s.old, s.saved[1].Replaced, s.sold)
+			}
+		}
+	}
+}
+
+// A config that is put back while a sentry moves does not make one machine two hosts.
+func TestConfigPutBackWhileReplaced(t *testing.T) {
+	moved := strings.Replace(broughtYAML, "192.0.2.2}", "192.0.2.9}", 1)
+	for crash := 2; crash < 9; crash++ {
+		s := upBy(t, broughtYAML)
+		s.config, s.replace = parse(t, moved), "s1"
+		if _, err := s.apply(crash); !errors.Is(err, errCrash) {
+			t.Fatal(err)
+		}
+		s.config = parse(t, broughtYAML)
+		for _, again := range []string{"s1", ""} {
+			facts := Facts{
+				Dir: "/deployment", World: s.saved[0], Own: s.saved[1], Replace: again,
+				PublicOf: func(address string) (string, error) { return address, nil },
+				Ports:    func() (string, error) { return "127.0.0.1:9", nil },
+			}
+			var refusal *Refusal
+			w, err := Resolve(s.config, facts)
+			if again != "" && err == nil {
+				_, err = Replace("s1", s.config, s.saved[1], s.observe(w).Own)
+			}
+			if again != "" && err == nil { // nothing is there yet: it is decided once it is known that the machine stays
+				facts.Replace = ""
+				_, err = Resolve(s.config, facts)
+			}
+			if !errors.As(err, &refusal) || !strings.Contains(refusal.Next, "pressenter replace s1") {
+				t.Errorf("crash %d, then %q: %v", crash, again, err)
+			}
+		}
 	}
 }

@@ -36,8 +36,11 @@ type sim struct {
 	guest            ed25519.PublicKey // who joined last, in the property test
 
 	replace string              // the sentry that the next plan replaces
+	cancel  bool                // takes that back
 	old     map[string]*simHost // machines that were replaced
+	moves   string              // as Facts.Replace
 	lost    map[string]bool     // machines that nobody reaches
+	linked  map[string]bool     // those of them to which the validator has its link all the same
 	sold    map[string]bool     // machines that are paid for
 }
 
@@ -59,7 +62,7 @@ type simHost struct {
 
 func newSim(c config.Deployment) *sim {
 	return &sim{
-		config: c, port: 21000, hosts: [2]map[string]*simHost{{}, {}}, old: map[string]*simHost{}, lost: map[string]bool{}, sold: map[string]bool{},
+		config: c, port: 21000, hosts: [2]map[string]*simHost{{}, {}}, old: map[string]*simHost{}, lost: map[string]bool{}, linked: map[string]bool{}, sold: map[string]bool{},
 	}
 }
 
@@ -74,7 +77,7 @@ func (s *sim) resolve() Want {
 		Dir: "/deployment", World: s.saved[0], Own: s.saved[1], Daemon: deployment.Daemon{Name: "practiced", SHA256: hash("practiced")},
 		Ports:    func() (string, error) { s.port++; return fmt.Sprintf("127.0.0.1:%d", s.port), nil },
 		PublicOf: func(address string) (string, error) { return address, nil },
-		Replace:  s.replace,
+		Replace:  s.moves,
 	})
 	if err != nil {
 		panic(err)
@@ -172,6 +175,11 @@ func (s *sim) observed(i int, h deployment.Host, v *simHost) ObservedHost {
 	o.Status = api.HostStatus{Name: h.Name, Role: string(h.Role), Enrolled: v.enrolled, Intent: v.intent}
 	o.Status.Node.Revision, o.Status.Node.Core, o.Status.Node.RestartToken = v.revision, v.core, v.restart
 	o.Status.Node.Answers = v.revision != ""
+	for _, id := range v.follows {
+		if s.runs(id) {
+			o.Status.Node.Peers = append(o.Status.Node.Peers, api.Peer{NodeID: id})
+		}
+	}
 	if v.enrolled != nil {
 		o.Status.Listen = v.listen
 	}
@@ -196,6 +204,25 @@ func (s *sim) observed(i int, h deployment.Host, v *simHost) ObservedHost {
 	}
 	o.BackedUp = v.backed
 	return o
+}
+
+// runs says whether a node of that id runs anywhere, reached by the operator or not.
+func (s *sim) runs(id string) bool {
+	for machine, v := range s.machines() {
+		if v != nil && v.enrolled != nil && v.enrolled.NodeID == id {
+			return v.revision != "" && (!s.lost[machine] || s.linked[machine])
+		}
+	}
+	return false
+}
+
+// machines are those of the deployment's own hosts, and those that were replaced.
+func (s *sim) machines() map[string]*simHost {
+	out := maps.Clone(s.old)
+	for _, h := range s.saved[1].Hosts {
+		out[h.Machine()] = s.hosts[1][h.Name]
+	}
+	return out
 }
 
 var errUnreachable = errors.New("unreachable")
@@ -283,6 +310,18 @@ func (s *sim) do(w *Want, step Step) error {
 		s.old[was.Machine()] = s.hosts[1][st.Name]
 		delete(s.hosts[1], st.Name)
 		s.saved[1].Replace(next, identity)
+	case TakeBack:
+		back, err := TakenBack(st.Name, s.saved[1], ObservedDeployment{Head: s.logs[1].State().Head})
+		if err != nil {
+			return err
+		}
+		next, _ := s.saved[1].Host(st.Name)
+		next2 := s.hosts[1][st.Name]
+		s.hosts[1][st.Name] = s.old[back.Machine()]
+		delete(s.old, back.Machine())
+		if s.saved[1].TakeBack(back.Machine()); next2 != nil {
+			s.old[next.Machine()] = next2
+		}
 	case ChangeMachines:
 		for _, c := range st.Changes {
 			s.sold[c.Host] = true
@@ -490,9 +529,23 @@ func (s *sim) turn(i int, name string) error {
 
 // plan plans as a session does.
 func (s *sim) plan() (Want, Plan, error) {
+	s.moves = s.replace
 	w := s.resolve()
 	o := s.observe(w)
-	if s.replace != "" {
+	s.moves = ""
+	if s.replace != "" && s.cancel {
+		before := s.saved[1]
+		back, err := TakenBack(s.replace, before, o.Own)
+		if err != nil {
+			return w, Plan{}, err
+		}
+		s.saved[1].TakeBack(back.Machine())
+		w = s.resolve()
+		w.Back = s.replace
+		o.Own.TakeBack(back, s.saved[1])
+		o.Machines = s.changes(w)
+		s.saved[1] = before // the first step notes it
+	} else if s.replace != "" {
 		how, err := Replace(s.replace, s.config, s.saved[1], o.Own)
 		if err != nil {
 			return w, Plan{}, err

@@ -127,6 +127,8 @@ type (
 	}
 	// BeginReplace notes that another machine is to be a host, and that the one that it is stays until that has joined.
 	BeginReplace struct{ On }
+	// TakeBack notes that a host stays the machine that it was before a replacement began.
+	TakeBack struct{ On }
 	// TakeOut publishes a roster without a sentry that is made anew in its place.
 	TakeOut struct {
 		On
@@ -243,6 +245,11 @@ func (s DestroyHost) String() string {
 // String implements Step.
 func (s BeginReplace) String() string {
 	return fmt.Sprintf("replace %s: it gets another machine, and the one that it has stays until that has joined", s.Name)
+}
+
+// String implements Step.
+func (s TakeBack) String() string {
+	return fmt.Sprintf("take back the replacement of %s: it stays the machine that the roster has", s.Name)
 }
 
 // String implements Step.

@@ -31,8 +31,9 @@ type Want struct {
 	ReplaceLost bool
 	// Confirmed is the machine of a validator that a person named, so that it may be given back.
 	Confirmed string
-	// Replace names a sentry that is removed and made anew where it is; Begin one that gets another machine from now on.
-	Replace, Begin string
+	// Replace names a sentry that is removed and made anew where it is; Begin one that gets another machine from now on; Back
+	// one that keeps the machine that it had.
+	Replace, Begin, Back string
 	// Shut are openings for SSH that are over and were not taken back.
 	Shut []deployment.Opening
 	// Build is what an agent says of itself that is started now; empty: whatever runs will do.
@@ -53,7 +54,7 @@ type Facts struct {
 	Now    time.Time
 	// Ports hands out addresses for hosts that have none yet.
 	Ports func() (string, error)
-	// Replace names a sentry that may get another machine.
+	// Replace names a sentry that may get another machine, or get the one back that it had.
 	Replace string
 	// PublicOf is where an SSH destination leads, a name or an address without port: ~/.ssh/config may say so.
 	PublicOf func(address string) (string, error)
@@ -149,6 +150,15 @@ func moved(c config.Deployment, own deployment.Inventory, replace string) error 
 		}
 		if err := check(s.Name, s.Machine); err != nil {
 			return err
+		}
+		for _, was := range own.Replaced {
+			if s.Name != replace && was.Provider == config.ProviderSSH && c.ProviderOf(s.Machine) == was.Provider && s.Address == was.Address {
+				return &Refusal{
+					Why: fmt.Sprintf("host %q is to be the server %s, which %s was before it was replaced and which is to be cleared", s.Name, s.Address, was.Name),
+					Next: fmt.Sprintf("run 'pressenter replace %s --cancel' if it is to stay there; or put the config back as it was and apply first",
+						was.Name),
+				}
+			}
 		}
 	}
 	return nil
