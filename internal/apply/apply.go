@@ -278,7 +278,7 @@ func (s *Session) prepare() error {
 		Dir: s.Dir, World: s.world.inventory, Own: s.own.inventory, Daemon: s.daemon, Ports: s.ports.Next, PublicOf: s.PublicOf, Now: time.Now(),
 		Replace: s.moves,
 	})
-	s.want.ReplaceLost, s.want.Confirmed, s.want.Build = s.ReplaceLost, s.Confirmed, s.Build
+	s.want.ReplaceLost, s.want.Confirmed, s.want.Build, s.want.Looked = s.ReplaceLost, s.Confirmed, s.Build, s.Cloud.Looked
 	s.want.Own.MeshProgram, s.meshSource = s.stagedMeshProgram(), ""
 	switch {
 	case s.begun && s.Cancel:

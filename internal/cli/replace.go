@@ -51,6 +51,8 @@ func replaceFlags(c *cobra.Command, g *global, yes, asJSON *bool) {
 	c.Flags().BoolVarP(yes, "yes", "y", false, "do not ask")
 	c.Flags().BoolVar(asJSON, "json", false, "print the plan as JSON; it is done only with --yes")
 	daemonFlag(c, g)
+	unaskedFlag(c, g)
+	lookedFlag(c, g)
 }
 
 // rotates says why a sentry's address is not ours to change.

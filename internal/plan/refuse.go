@@ -41,6 +41,9 @@ func refuse(want Want, have Observed) error {
 	if err := machines(want, have.Machines, have.Bought); err != nil {
 		return err
 	}
+	if err := forgotten(want, have); err != nil {
+		return err
+	}
 	if err := lockedOut(want, have); err != nil {
 		return err
 	}
@@ -139,6 +142,50 @@ func machines(want Want, changes []provision.Change, bought []deployment.Host) e
 		}
 	}
 	return nil
+}
+
+// forgotten says which machine that was paid for, and is not wanted any more, no cloud knows: it would be forgotten, and may be
+// paid for on. Somebody may have deleted it; or the credentials are of another account. That they are not is known where
+// they know another machine in that cloud, unless this one is there for all to see.
+func forgotten(want Want, have Observed) error {
+	known := map[string]bool{} // clouds
+	for _, h := range have.Bought {
+		if _, wanted := want.Own.OnMachineOf(h.Machine()); wanted && !changed(have.Machines, provision.Create, h) || changed(have.Machines, provision.Destroy, h) {
+			known[h.Provider] = true
+		}
+	}
+	for _, h := range have.Bought {
+		if _, wanted := want.Own.OnMachineOf(h.Machine()); wanted || changed(have.Machines, provision.Destroy, h) {
+			continue
+		}
+		if have.Own.there(h) {
+			return &Refusal{
+				Why:  fmt.Sprintf("%s is to be given back and runs, and this account of %s does not know its machine %s", h.Name, h.Provider, h.Machine()),
+				Next: "check that the credentials in the environment are of the account and project that it was bought in",
+			}
+		}
+		if !known[h.Provider] && !want.Looked {
+			return &Refusal{
+				Why: fmt.Sprintf("this account of %s knows no machine of this deployment, and %s was bought there", h.Provider, h.Machine()),
+				Next: fmt.Sprintf("check that the credentials in the environment are of the account and project that it was bought in; if somebody deleted it, "+
+					"look for it in the console of %s and add --looked", h.Provider),
+			}
+		}
+	}
+	return nil
+}
+
+// changed says whether such a change is made of the server of a host.
+func changed(changes []provision.Change, what provision.Action, h deployment.Host) bool {
+	return slices.ContainsFunc(changes, func(c provision.Change) bool {
+		return c.Kind == provision.Server && c.Action == what && c.Host == h.Machine()
+	})
+}
+
+// there says whether a machine was reached.
+func (o ObservedDeployment) there(h deployment.Host) bool {
+	is := func(r ObservedHost) bool { return r.Host.Machine() == h.Machine() && r.Exists && r.Away == "" }
+	return is(o.Hosts[h.Name]) || slices.ContainsFunc(o.Replaced, is)
 }
 
 // reason is what is done, and which attributes make it necessary.

@@ -428,3 +428,43 @@ func TestConfigPutBackWhileReplaced(t *testing.T) {
 		}
 	}
 }
+
+// A machine that is paid for and that this account does not know is not forgotten, unless it is known to be the right account
+// or a person looked.
+func TestMachineIsNotForgotten(t *testing.T) {
+	s := upBy(t, boughtYAML)
+	s.replace = "s1"
+	delete(s.sold, "s1")
+	var refusal *Refusal
+	if _, p, err := s.plan(); !errors.As(err, &refusal) || !strings.Contains(refusal.Why, "does not know its machine") {
+		t.Errorf("it runs: %v\n%s", err, words(p, nil))
+	}
+	s.lost["s1"] = true
+	if _, p, err := s.plan(); err != nil { // deleted: the account knows the others
+		t.Errorf("%v\n%s", err, words(p, nil))
+	}
+	s = upBy(t, strings.Replace(boughtYAML, "s1}", "s1, provider: vultr}", 1))
+	s.replace, s.lost["s1"] = "s1", true
+	delete(s.sold, "s1")
+	if _, p, err := s.plan(); !errors.As(err, &refusal) || !strings.Contains(refusal.Next, "--looked") {
+		t.Errorf("perhaps another account: %v\n%s", err, words(p, nil))
+	}
+	s.looked = true
+	if _, p, err := s.plan(); err != nil {
+		t.Errorf("%v\n%s", err, words(p, nil))
+	}
+}
+
+// No sentry is called as the machine of another one.
+func TestNamesOfMachines(t *testing.T) {
+	s := upBy(t, boughtYAML)
+	s.replace = "s1"
+	if _, err := s.apply(0); err != nil {
+		t.Fatal(err)
+	}
+	var refusal *Refusal
+	_, err := Resolve(parse(t, boughtYAML+"  - {name: s1--1}\n"), Facts{Dir: "/deployment", World: s.saved[0], Own: s.saved[1]})
+	if !errors.As(err, &refusal) || !strings.Contains(refusal.Why, "the machine of s1") {
+		t.Error(err)
+	}
+}

@@ -32,6 +32,7 @@ type sim struct {
 	staged, prepared bool
 	genesis          string
 	replaceLost      bool
+	looked           bool
 	build            string
 	guest            ed25519.PublicKey // who joined last, in the property test
 
@@ -88,7 +89,7 @@ func (s *sim) resolve() Want {
 			panic(err)
 		}
 	}
-	w.ReplaceLost, w.Build = s.replaceLost, s.build
+	w.ReplaceLost, w.Build, w.Looked = s.replaceLost, s.build, s.looked
 	return w
 }
 

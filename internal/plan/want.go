@@ -29,6 +29,8 @@ type Want struct {
 	Chain roster.Chain // without the genesis, which is not made yet the first time
 	// ReplaceLost says that a person knows a validator's host to be lost for ever and wants a new one in its place.
 	ReplaceLost bool
+	// Looked says that a person looked in the clouds for what is in doubt.
+	Looked bool
 	// Confirmed is the machine of a validator that a person named, so that it may be given back.
 	Confirmed string
 	// Replace names a sentry that is removed and made anew where it is; Begin one that gets another machine from now on; Back
@@ -85,6 +87,11 @@ func fixed(c config.Deployment, own, world deployment.Inventory, replace string)
 	}
 	if err := moved(c, own, replace); err != nil {
 		return err
+	}
+	for _, s := range c.Sentries {
+		if h, is := own.OnMachineOf(s.Name); is && h.Name != s.Name {
+			return &Refusal{Why: fmt.Sprintf("a sentry cannot be called %q: that is the machine of %s", s.Name, h.Name), Next: "give it another name"}
+		}
 	}
 	for _, d := range c.Devices {
 		if slices.ContainsFunc(c.Sentries, func(s config.Sentry) bool { return s.Name == d.Name }) {
