@@ -27,34 +27,49 @@ type Target struct {
 }
 
 // Hosts are the hosts of the given names; all of them when there are none. Names of the world's hosts may be given
-// as they are or with the deployment in front, "hub-world/w1".
+// as they are or with the deployment in front, "hub-world/w1"; a machine that is not its host, or not yet, by its own name.
 func (s *Session) Hosts(names []string) ([]Target, error) {
 	var all []Target
 	for _, side := range []*sideState{s.world, s.own} {
 		for _, h := range side.inventory.Hosts {
-			all = append(all, Target{side, serving(side.inventory, h), side == s.world})
+			all = append(all, Target{side, serving(side, h), side == s.world})
 		}
 	}
 	if len(names) == 0 {
 		return all, nil
 	}
+	machines := s.machinesThere()
 	var out []Target
 	for _, name := range names {
 		i := slices.IndexFunc(all, func(t Target) bool {
 			return t.Host.Name == name || t.side.inventory.Deployment+"/"+t.Host.Name == name
 		})
+		if i >= 0 {
+			out = append(out, all[i])
+			continue
+		}
+		i = slices.IndexFunc(machines, func(t Target) bool { return t.Host.Machine() == name })
 		if i < 0 {
 			return nil, fmt.Errorf("there is no host %q; there are %s", name, hostNames(all))
 		}
-		out = append(out, all[i])
+		out = append(out, machines[i])
 	}
 	return out, nil
 }
 
-// serving is the machine that is a host: one that is being replaced is that until there is another.
-func serving(i deployment.Inventory, h deployment.Host) deployment.Host {
-	for _, was := range i.Replaced {
-		if was.Name == h.Name && !h.Exists() {
+// serving is the machine that is a host: one that is being replaced is that until the roster has another. Both are called by
+// the names of their machines.
+func serving(side *sideState, h deployment.Host) deployment.Host {
+	for _, was := range side.inventory.Replaced {
+		if was.Name != h.Name {
+			continue
+		}
+		if head := side.rosters.State().Effective; head != nil {
+			if _, member := head.MemberByIdentity(was.Identity); member {
+				return was
+			}
+		}
+		if !h.Exists() {
 			return was
 		}
 	}

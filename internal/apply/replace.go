@@ -95,26 +95,38 @@ func (s *Session) awaitJoined(ctx context.Context, side *sideState, h deployment
 	if !is {
 		return fmt.Errorf("%s is not in the roster", h.Name)
 	}
-	err := s.poll(ctx, h, func(st api.HostStatus) error {
-		switch {
-		case st.Intent.Stopped || st.Intent.Held:
-			return nil
-		case !st.Node.Answers:
-			return errors.New("its node does not answer yet")
-		case st.Node.CatchingUp || st.Node.Height == 0:
-			return errors.New("it is catching up")
-		}
-		return nil
-	})
-	if err != nil {
+	if err := s.awaitCaughtUp(ctx, h); err != nil {
 		return err
 	}
+	var err error
 	for _, v := range s.want.Own.Hosts {
 		if v.Role == roster.RoleValidator {
 			err = s.awaitLink(ctx, v, m)
 		}
 	}
 	return err
+}
+
+// awaitCaughtUp waits until a sentry keeps up, for as long as it comes nearer: a chain that is long takes its time.
+func (s *Session) awaitCaughtUp(ctx context.Context, h deployment.Host) error {
+	for before, height := int64(-1), int64(0); ; before = height {
+		err := s.poll(ctx, h, func(st api.HostStatus) error {
+			height = max(height, st.Node.Height)
+			switch {
+			case st.Intent.Stopped || st.Intent.Held:
+				return nil
+			case !st.Node.Answers:
+				return errors.New("its node does not answer yet")
+			case st.Node.CatchingUp || st.Node.Height == 0:
+				return errors.New("it is catching up")
+			}
+			return nil
+		})
+		if err == nil || ctx.Err() != nil || height <= before || height == 0 {
+			return err
+		}
+		s.progress(Event{Word: fmt.Sprintf("%s is catching up, and is at height %d", h.Name, height), Why: true})
+	}
 }
 
 // awaitLink waits until the validator is linked to a sentry, unless its node is meant not to run.

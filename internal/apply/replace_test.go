@@ -252,6 +252,17 @@ func TestHostsWhileReplaced(t *testing.T) {
 	if err != nil || len(targets) != 1 || targets[0].Host.Address != "10.0.0.2" {
 		t.Errorf("%+v, %v", targets, err)
 	}
+	m, _ := s.Head().Member("s1") // it is made, and not in the roster yet
+	s.own.inventory.Replaced[0].Identity = m.Identity
+	s.own.inventory.Put(deployment.Host{Name: "s1", Role: roster.RoleSentry, Provider: "ssh", Number: 1, Address: "10.0.0.9", Made: true})
+	targets, err = s.Hosts([]string{"s1", "s1--1"})
+	if err != nil || len(targets) != 2 || targets[0].Host.Address != "10.0.0.2" || targets[1].Host.Address != "10.0.0.9" {
+		t.Errorf("%+v, %v", targets, err)
+	}
+	s.own.inventory.Replaced[0].Identity = roster.Key{9} // it is
+	if targets, err = s.Hosts([]string{"s1"}); err != nil || targets[0].Host.Address != "10.0.0.9" {
+		t.Errorf("%+v, %v", targets, err)
+	}
 }
 
 // A validator whose node does not answer for a moment is not taken for one that has the new sentry.

@@ -133,7 +133,7 @@ func hidden(r *roster.Roster, self roster.Member, local Local) p2p {
 // nobody. What it does not take in while it runs, who may always come in and who is not told of, means nothing to a node
 // that takes nobody in and tells nobody.
 func followsLive(r *roster.Roster, self roster.Member, local Local) bool {
-	return self.Role == roster.RoleValidator && local.Machine && r.MeshDriver != ""
+	return self.Role == roster.RoleValidator && local.Machine && r.MeshDriver != "" && self.InMesh()
 }
 
 // sentry: open to the world; never tells anybody of the validator, and always has room for it.

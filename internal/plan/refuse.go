@@ -97,18 +97,29 @@ func bare(o ObservedHost, head *roster.Roster) bool {
 // away says which machines cannot be reached, of those that the plan is about.
 func away(want Want, have ObservedDeployment) error {
 	var why []string
+	next := "bring it back; or, if it is a sentry that is lost for ever, 'pressenter replace' it or take it out of the config; what runs goes on meanwhile"
 	for _, name := range slices.Sorted(maps.Keys(have.Hosts)) {
 		if _, wanted := want.Own.Host(name); wanted && have.Hosts[name].Away != "" {
 			why = append(why, fmt.Sprintf("%s cannot be reached: %s", name, have.Hosts[name].Away))
+			if h := have.Hosts[name].Host; h.Role == roster.RoleValidator {
+				next = nextOfLostValidator(h)
+			}
 		}
 	}
 	if len(why) == 0 {
 		return nil
 	}
-	return &Refusal{
-		Why:  strings.Join(why, "; "),
-		Next: "bring it back; or, if it is a sentry that is lost for ever, 'pressenter replace' it or take it out of the config; what runs goes on meanwhile",
+	return &Refusal{Why: strings.Join(why, "; "), Next: next}
+}
+
+// nextOfLostValidator is what to do where a validator's machine cannot be reached: that it is lost nobody knows from here.
+func nextOfLostValidator(h deployment.Host) string {
+	if h.Bought() {
+		return fmt.Sprintf("bring it back; if it is lost for ever, nothing puts another machine in its place in this version: "+
+			"'pressenter destroy --unreached %s' gives all back and keeps the sealed backup of its key", h.Name)
 	}
+	return fmt.Sprintf("bring it back; or, if it is lost for ever, install that server anew at its address, run 'pressenter ssh --forget %s', "+
+		"then 'pressenter apply --replace-lost' and 'pressenter key restore'", h.Name)
 }
 
 // machines says which change of machines would destroy what a wanted host is, or what is a validator's and was not named, or
@@ -137,7 +148,7 @@ func machines(want Want, changes []provision.Change, bought []deployment.Host) e
 		case c.Kind == provision.Server && c.Action == provision.Create && has:
 			return &Refusal{
 				Why:  fmt.Sprintf("%s has a machine, and this account does not know it", name),
-				Next: "check that the credentials in the environment are of the account and project that it was bought in; if somebody deleted the machine of a sentry there, run 'pressenter replace' for it",
+				Next: nextOfUnknown(host),
 			}
 		}
 	}
@@ -211,6 +222,15 @@ func nextOfLoss(h deployment.Host) string {
 		return fmt.Sprintf("put back in the config what changed it; or run 'pressenter replace %s': another machine joins before this one goes", h.Name)
 	}
 	return "put back in the config what changed it; a validator's machine is never replaced while it may sign"
+}
+
+// nextOfUnknown is what to do where the cloud does not know the machine that a host is.
+func nextOfUnknown(h deployment.Host) string {
+	const check = "check that the credentials in the environment are of the account and project that it was bought in; "
+	if h.Role == roster.RoleValidator {
+		return check + "if somebody deleted it: " + nextOfLostValidator(h)
+	}
+	return check + fmt.Sprintf("if somebody deleted it there, run 'pressenter replace %s'", h.Name)
 }
 
 // devices says why stock WireGuard devices are in the way of a driver. A change of driver would remove them, and who was
