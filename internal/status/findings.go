@@ -48,8 +48,24 @@ func findings(s Status, have plan.Observed) []health.Finding {
 			}
 		}
 	}
+	for _, o := range have.Own.Replaced {
+		out = append(out, replaced(o))
+	}
 	out = append(out, meshFindings(s)...)
 	return append(out, validatorFindings(s)...)
+}
+
+// replaced says that a machine is still there whose host is another one, or is to be.
+func replaced(o plan.ObservedHost) health.Finding {
+	words := "It is being replaced, and the machine that it was is still there"
+	if o.Away != "" {
+		words = "It is being replaced, and the machine that it was cannot be reached: " + o.Away
+	}
+	return health.Finding{
+		Code: "being-replaced", Severity: health.Warning, Subject: o.Host.Name,
+		Message: fmt.Sprintf("%s (%s).", words, cmp.Or(o.Host.Public, o.Host.Folder)),
+		Next:    "Run 'pressenter apply', which finishes that; see docs/runbooks/replace-a-sentry.md.",
+	}
 }
 
 func hostFindings(s Status, d Deployment, h Host) []health.Finding {

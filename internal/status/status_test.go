@@ -176,3 +176,14 @@ func TestDestroyBegunIsAFinding(t *testing.T) {
 		t.Errorf("what was destroyed is missed: %v", found)
 	}
 }
+
+// A machine that a sentry was is said as long as it is there.
+func TestReplacedIsAFinding(t *testing.T) {
+	want, have := network()
+	have.Own.Replaced = []plan.ObservedHost{{Host: deployment.Host{Name: "s1", Role: roster.RoleSentry, Public: "192.0.2.7"}, Exists: true, Away: "no route to host"}}
+	s := Of(want, have, 99)
+	i := slices.IndexFunc(s.Findings, func(f health.Finding) bool { return f.Code == "being-replaced" && f.Subject == "s1" })
+	if i < 0 || s.Findings[i].Message != "It is being replaced, and the machine that it was cannot be reached: no route to host (192.0.2.7)." {
+		t.Errorf("%+v", s.Findings)
+	}
+}
