@@ -62,7 +62,7 @@ func judgeLinks(v linksView) (found []health.Finding, restart string) {
 		found = append(found, health.Finding{
 			Code: "peer-missing", Severity: health.Warning, Subject: l.name,
 			Message: fmt.Sprintf("No link to %s, although its address answers.", l.name),
-			Next:    "Nothing yet: the node may still dial it. After half an hour it is restarted to do so.",
+			Next:    "Nothing yet: the node may still dial it. After half an hour it is told to, or restarted for it.",
 		})
 		if l.missing > missingFor && l.dialable > missingFor && v.since > missingFor && restart == "" {
 			restart = "it had given up dialling " + l.name

@@ -151,6 +151,33 @@ func TestRedial(t *testing.T) {
 	}
 }
 
+// A daemon that takes orders is told again whom to dial, and not restarted for one of several that it gave up.
+func TestGivenUpIsToldAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := bench(t, Spec{Revision: "r1", Core: "c1", Peers: []Peer{{NodeID: "a", Address: "x:1", Name: "a"}, {NodeID: "b", Address: "x:2", Name: "b"}}})
+		w := r.newWatched(&daemon{started: time.Now(), record: record{Revision: "r1", Core: "c1"}})
+		var told []time.Duration
+		start := time.Now()
+		for at := time.Duration(0); at < 2*time.Hour; at += 2 * time.Second {
+			time.Sleep(time.Until(start.Add(at)))
+			s := sight{
+				status: &comet.Status{Height: 1}, net: &comet.NetInfo{Peers: []comet.Peer{{ID: "a"}}},
+				probed: map[string]bool{"b": true}, answers: map[string]bool{"b": true}, relink: r.question(w).relink,
+			}
+			if s.relink != "" {
+				told = append(told, at)
+			}
+			if o := r.consider(w, s); o.restart != "" {
+				t.Fatalf("after %v it is restarted: %s", at, o.restart)
+			}
+		}
+		const first, every = 30*time.Minute + 4*time.Second, 30*time.Minute + 2*time.Second
+		if diff := cmp.Diff([]time.Duration{first, first + every, first + 2*every}, told); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 // A peer is missed since the daemon was started; one that was not wanted then, since it is.
 func TestPeersAreMissedSinceTheyAreWanted(t *testing.T) {
 	start := time.Now()

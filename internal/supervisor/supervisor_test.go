@@ -164,7 +164,7 @@ func TestOtherPeersAreDialledByARunningDaemon(t *testing.T) {
 	g.listens(true)
 	now := g.report("following", func(r Report) bool { return r.Revision == "r2" })
 	_, found := finding(now, "peers-not-taken")
-	if told := g.told(); found || !slices.Equal(told, []string{`["b@127.0.0.1:2"] true`}) || now.Daemon != r.Daemon || now.Core != "c1" {
+	if told := g.told(); found || !slices.Equal(told, []string{`["b@127.0.0.1:2","b@127.0.0.1:2","b@127.0.0.1:2","b@127.0.0.1:2"] true`}) || now.Daemon != r.Daemon || now.Core != "c1" {
 		t.Errorf("told %q, report %+v", told, now)
 	}
 	// Whoever asks elsewhere has the new one.

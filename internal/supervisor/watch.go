@@ -33,6 +33,7 @@ type watched struct {
 	forked   bool
 	genesis  time.Time // that the daemon sleeps until
 	probedAt time.Time
+	again    bool // it is to be told again whom to dial
 }
 
 // question is what to find out about the daemon, and sight what was found. They are values: asking takes its time, and
@@ -127,7 +128,7 @@ func (r *runner) question(w *watched) question {
 		client: &comet.Client{URL: r.spec.Spec.RPC}, peers: r.spec.Spec.Peers, log: r.path(LogFile), logAt: max(w.d.logStart, w.logAt-logOverlap),
 		info: r.path(HomeDir, "data", "upgrade-info.json"), binary: r.binary(),
 	}
-	if s, was := r.spec.Spec, w.d.record; s.Core != "" && s.Core == was.Core && s.Revision != was.Revision && s.RestartToken == was.RestartToken {
+	if s := r.spec.Spec; r.canTell(w) && (w.again || s.Revision != w.d.record.Revision) {
 		q.relink = s.Revision
 	}
 	if w.answered && time.Since(w.probedAt) >= r.timing.probeEvery {
@@ -135,6 +136,12 @@ func (r *runner) question(w *watched) question {
 		q.probe = slices.Clone(q.peers)
 	}
 	return q
+}
+
+// canTell says whether the daemon can be told whom to dial: all that may have changed since it was started is that.
+func (r *runner) canTell(w *watched) bool {
+	s, was := r.spec.Spec, w.d.record
+	return s.Core != "" && s.Core == was.Core && s.RestartToken == was.RestartToken
 }
 
 // look finds out. What cannot be found out stays empty.
@@ -162,14 +169,18 @@ func look(ctx context.Context, q question) sight {
 	return s
 }
 
+// dialsOfEach is how often each peer is named in the order to dial. CometBFT dials every entry once, each after a sleep of
+// its own, and does not make up at once for a dial that was refused.
+const dialsOfEach = 4
+
 // tell tells the daemon whom to dial, where that is another than it was started with.
 func (s *sight) tell(ctx context.Context, q question) {
 	if q.relink == "" {
 		return
 	}
-	peers := make([]string, len(q.peers))
-	for i, p := range q.peers {
-		peers[i] = p.NodeID + "@" + p.Address
+	var peers []string
+	for _, p := range q.peers {
+		peers = append(peers, slices.Repeat([]string{p.NodeID + "@" + p.Address}, dialsOfEach)...)
 	}
 	if len(peers) > 0 { // without any it keeps those that it has, until its next start
 		if s.refused = q.client.DialPeers(ctx, peers); s.refused != nil {
@@ -236,6 +247,7 @@ func (r *runner) relinked(w *watched, s sight) {
 		return
 	}
 	r.report.find(aboutOrder)
+	w.again = false
 	w.d.record.Revision, r.report.now.Revision = s.relink, s.relink
 	r.log.Info("the daemon was told whom to dial", "revision", s.relink)
 	r.report.flush()
@@ -317,6 +329,11 @@ func (r *runner) considerLinks(w *watched, s sight, now time.Time) (restart stri
 	}
 	found, restart := judgeLinks(linksView{links: links, others: others, since: since(r.redial.last), tries: r.redial.tries})
 	r.report.find(aboutLinks, found...)
+	if restart != "" && len(s.net.Peers) > 0 && r.canTell(w) { // it has some, so that there is time for that
+		r.redial.last, w.again = now, true
+		r.log.Warn("the daemon is told again whom to dial", "why", restart)
+		return ""
+	}
 	if restart != "" {
 		r.redial = redial{last: now, tries: r.redial.tries + 1}
 		r.log.Warn("restarting so that peers are dialled", "why", restart, "try", r.redial.tries)
