@@ -237,7 +237,8 @@ func (o ObservedHost) rests() bool { return !o.Exists || o.Agent && Rests(o.Stat
 
 // Rests says whether a host's agent keeps its node down, so that it has no links to lose.
 func Rests(st api.HostStatus) bool {
-	return st.Enrolled == nil || !st.Node.Answers && (st.Intent.Stopped || st.Reason != "")
+	n := st.Node
+	return n.DaemonPID == 0 && !n.Answers && (st.Enrolled == nil || st.Intent.Stopped || st.Reason != "")
 }
 
 // linked says whether a host's node has a link to a member's.
