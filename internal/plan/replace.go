@@ -47,13 +47,14 @@ func Replace(name string, c config.Deployment, own deployment.Inventory, have Ob
 		return Apply, nil
 	case goesElsewhere(c, m, was) || was.Bought():
 		return Beside, nil
-	case !member(have.Head, o):
-		return Apply, nil
 	case o.Away != "":
 		return Apply, &Refusal{
 			Why:  fmt.Sprintf("%s cannot be reached, and its server is not ours to buy anew: %s", name, o.Away),
 			Next: fmt.Sprintf("give it another server: write its address in the config and run 'pressenter replace %s' again; or take %s out and apply", name, name),
 		}
+	}
+	if _, is := have.Head.Member(name); !is { // whatever it says of itself
+		return Apply, nil
 	}
 	return InPlace, nil
 }
@@ -79,12 +80,6 @@ func irreplaceable(name string, c config.Deployment) error {
 // replacing says whether the machine of a host was replaced and is not given back yet.
 func replacing(own deployment.Inventory, name string) bool {
 	return slices.ContainsFunc(own.Replaced, func(h deployment.Host) bool { return h.Name == name })
-}
-
-// member says whether a host is, as it is, in the roster. One that cannot be asked is what the roster says.
-func member(head *roster.Roster, o ObservedHost) bool {
-	m, is := head.Member(o.Host.Name)
-	return is && (o.Status.Enrolled == nil || roster.Key(o.Status.Enrolled.Identity) == m.Identity)
 }
 
 // Successor is the host that takes the place of the machine that a host of that name is.

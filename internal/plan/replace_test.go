@@ -468,3 +468,20 @@ func TestNamesOfMachines(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A sentry that is made anew in its place does not get out of it by saying that it is somebody else.
+func TestReplacedSaysItIsAnother(t *testing.T) {
+	s := upBy(t, broughtYAML)
+	was := roster.Key(s.hosts[1]["s1"].enrolled.Identity)
+	e := *s.hosts[1]["s1"].enrolled
+	e.Identity = s.key("another").Public().(ed25519.PublicKey)
+	s.hosts[1]["s1"].enrolled = &e
+	s.replace = "s1"
+	p, err := s.apply(0)
+	if err != nil || !slices.ContainsFunc(p.Steps(), func(st Step) bool { d, is := st.(DestroyHost); return is && d.Name == "s1" }) {
+		t.Fatalf("%v\n%s", err, words(p, nil))
+	}
+	if m, _ := s.logs[1].State().Head.Member("s1"); m.Identity == roster.Key(e.Identity) || m.Identity == was {
+		t.Errorf("it is in the roster as %s", m.Identity)
+	}
+}
