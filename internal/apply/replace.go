@@ -169,6 +169,9 @@ func (s *Session) removeReplaced(ctx context.Context, side *sideState, machine s
 	case member:
 		return fmt.Errorf("%s is still in the roster", machine)
 	default:
+		if _, err := s.exists(ctx, old); err != nil && !old.Bought() && s.wasReached(machine) {
+			return fmt.Errorf("%s was reached a while ago, and is not now: %w; run 'pressenter apply' again, which passes over one that is gone", machine, err)
+		}
 		if err := s.removeHost(ctx, side, old); err != nil {
 			return err
 		}
@@ -177,6 +180,11 @@ func (s *Session) removeReplaced(ctx context.Context, side *sideState, machine s
 	defer s.mu.Unlock()
 	side.inventory.DropReplaced(machine)
 	return side.dir.SaveInventory(side.inventory)
+}
+
+// wasReached says whether a machine that was replaced was reached when the plan was made.
+func (s *Session) wasReached(machine string) bool {
+	return slices.ContainsFunc(s.have.Own.Replaced, func(o plan.ObservedHost) bool { return o.Host.Machine() == machine && o.Exists && o.Away == "" })
 }
 
 // same says whether the machine that took the place of another turned out to be that one.

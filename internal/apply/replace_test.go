@@ -340,3 +340,25 @@ func TestReplaceTakenBack(t *testing.T) {
 		t.Errorf("s1 is %+v, replaced %+v", h, s.own.inventory.Replaced)
 	}
 }
+
+// A server that one login does not reach is not forgotten with what runs on it; one that is gone is.
+func TestReplacedServerIsNotForgotten(t *testing.T) {
+	s, p := up(t)
+	s.Config.Sentries = slices.Clone(s.Config.Sentries)
+	s.Config.Sentries[0].Address, s.Replace = "10.0.0.9", "s1"
+	pl, err := s.Plan(t.Context())
+	must(t, err)
+	s.Crash = func(st plan.Step, after bool) {
+		if _, is := st.(plan.RemoveReplaced); is && !after {
+			p.lost["10.0.0.2"] = true
+		}
+	}
+	if err := s.Do(t.Context(), pl); err == nil || !strings.Contains(err.Error(), "was reached a while ago") {
+		t.Errorf("it was forgotten: %v", err)
+	}
+	s.Crash = nil
+	s = anew(t, s, p)
+	if applies(t, s); len(s.own.inventory.Replaced) > 0 {
+		t.Errorf("it is not passed over: %+v", s.own.inventory.Replaced)
+	}
+}
