@@ -318,6 +318,21 @@ func TestUnnotedOrphanIsAdopted(t *testing.T) {
 	}
 }
 
+// What another supervisor told a daemon is not known to the one that adopts it, which tells it again.
+func TestAdoptedDaemonIsToldAgain(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("this system cannot tell who holds a lock")
+	}
+	g := newRig(t)
+	g.spec(Spec{Revision: "r1", Core: "c1", Peers: []Peer{{NodeID: "b", Address: "127.0.0.1:2"}}})
+	id := g.orphan()
+	g.supervise()
+	eventually(t, "told", func() bool { return len(g.told()) > 0 })
+	if r := g.running(); r.Daemon != id || !r.Adopted {
+		t.Errorf("%+v", r)
+	}
+}
+
 func TestUnnotedOrphanWithAnotherBinaryIsReplaced(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("this system cannot tell who holds a lock")

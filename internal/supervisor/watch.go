@@ -103,6 +103,7 @@ func (r *runner) watch(ctx context.Context, d *daemon) outcome {
 func (r *runner) newWatched(d *daemon) *watched {
 	now := time.Now()
 	w := &watched{d: d, tracker: tracker{start: now}, answerAt: now, grewAt: now, logAt: d.logStart}
+	w.again = d.adopted // what an earlier supervisor told it is not in its record
 	if last, err := ReadReport(r.dir); err == nil && d.adopted && last.Daemon == d.id {
 		w.answered, w.height = last.Height > 0, last.Height
 	}
