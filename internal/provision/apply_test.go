@@ -385,7 +385,7 @@ func TestLockedState(t *testing.T) {
 	<-h.held
 	lockTimeout = "0s"
 	defer func() { lockTimeout = "20s" }()
-	other := &Workspace{Dir: r.Dir, Tool: r.Tool, Passphrase: r.Passphrase, Clouds: r.Clouds, recovered: true}
+	other := &Workspace{Dir: r.Dir, Tool: r.Tool, Passphrase: r.Passphrase, Clouds: r.Clouds, recovered: true, variable: r.variable}
 	_, err := other.Plan(t.Context(), s)
 	if err == nil || !strings.Contains(err.Error(), "locked by ") || !strings.Contains(err.Error(), "since 20") || !strings.Contains(hint(err), "wait") {
 		t.Errorf("a locked state: %v (%s)", err, hint(err))

@@ -32,7 +32,7 @@ func (w *Workspace) environment() ([]string, error) {
 	env := []string{"TF_IN_AUTOMATION=1", "TF_INPUT=0", "CHECKPOINT_DISABLE=1"}
 	slices.Sort(names)
 	for _, name := range slices.Compact(names) {
-		if v, ok := os.LookupEnv(name); ok {
+		if v, ok := w.lookup(name); ok {
 			env = append(env, name+"="+v)
 		}
 	}
@@ -44,6 +44,14 @@ func (w *Workspace) environment() ([]string, error) {
 		env = append(env, "TF_ENCRYPTION="+text)
 	}
 	return env, nil
+}
+
+// lookup is a variable of our environment.
+func (w *Workspace) lookup(name string) (string, bool) {
+	if w.variable != nil {
+		return w.variable(name)
+	}
+	return os.LookupEnv(name)
 }
 
 // encryption is OpenTofu's own configuration of how state and plans are encrypted. The names in it must never change:

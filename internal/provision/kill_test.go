@@ -161,7 +161,7 @@ func (r *rig) job(s tofu.Spec) (*exec.Cmd, io.Reader) {
 		r.t.Fatal(err)
 	}
 	c := exec.Command(self)
-	c.Env = append(os.Environ(), childEnv+"="+string(text))
+	c.Env = append(r.environ(), childEnv+"="+string(text))
 	c.Stderr = os.Stderr
 	out, err := c.StdoutPipe()
 	if err == nil {

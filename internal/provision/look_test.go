@@ -18,7 +18,7 @@ func TestPreflight(t *testing.T) {
 	s := fleet("hetzner", 1)
 	s.Hosts["s2"] = tofu.Host{Cloud: "hetzner", Role: tofu.RoleSentry, Region: "nowhere", Size: "cx999"}
 	s.Hosts["s3"] = tofu.Host{Cloud: "vultr", Role: tofu.RoleSentry, Region: "waw", Size: "vc2-4c-8gb"}
-	t.Setenv("VULTR_API_KEY", "revoked")
+	r.env["VULTR_API_KEY"] = "revoked"
 	r.uses(s)
 	checks, err := r.Preflight(t.Context(), s)
 	if err != nil {
@@ -67,13 +67,13 @@ func TestEject(t *testing.T) {
 			}
 			for _, args := range [][]string{{"init", "-input=false"}, {"plan", "-input=false", "-out=mine.bin"}} {
 				cmd := exec.Command(r.Tool.Path, args...)
-				cmd.Dir = dir
+				cmd.Dir, cmd.Env = dir, r.environ()
 				if out, err := cmd.CombinedOutput(); err != nil {
 					t.Fatalf("%v: %v\n%s", args, err, out)
 				}
 			}
 			show := exec.Command(r.Tool.Path, "show", "-json", "mine.bin")
-			show.Dir = dir
+			show.Dir, show.Env = dir, r.environ()
 			out, err := show.Output()
 			if err != nil {
 				t.Fatal(err)

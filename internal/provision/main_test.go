@@ -104,7 +104,8 @@ func realTool(t testing.TB, name string) Tool {
 type rig struct {
 	*Workspace
 	t     testing.TB
-	cloud string // its folder
+	cloud string            // its folder
+	env   map[string]string // what the tool may see beside what this process has
 	mu    sync.Mutex
 	said  []Event
 	watch func(Event)
@@ -115,10 +116,18 @@ const passphrase = "correct horse battery staple"
 // secrets are what must be in nothing that is written.
 var secrets = []string{strings.Repeat("t", 64), "digitalocean-secret", "vultr-secret", "openstack-secret", "exoscale-secret", passphrase}
 
-// newRig makes a workspace and, in this process's environment, the clouds that it sees. Hosts is the socket of a hook, or "".
+// besides are the tests that run beside each other already: one may have several rigs.
+var besides sync.Map
+
+// newRig makes a workspace and the clouds that it sees, beside those of other tests. Hosts is the socket of a hook, or "".
 func newRig(t testing.TB, tool, hosts string) *rig {
 	t.Helper()
 	real := realTool(t, tool)
+	if one, is := t.(*testing.T); is {
+		if _, has := besides.LoadOrStore(one, true); !has {
+			one.Parallel()
+		}
+	}
 	schemas, err := filepath.Abs(filepath.Join("..", "..", "..", "shared", "schemas"))
 	if s := os.Getenv("FAKECLOUD_SCHEMAS"); s != "" {
 		schemas = s
@@ -137,24 +146,39 @@ func newRig(t testing.TB, tool, hosts string) *rig {
 	if text, err := exec.Command(mirrorProgram(t), args...).CombinedOutput(); err != nil {
 		t.Fatalf("lay out the fake clouds: %v\n%s", err, text)
 	}
-	for name, value := range map[string]string{
+	env := map[string]string{
 		"TF_CLI_CONFIG_FILE": filepath.Join(out, "tofurc"), "HOME": t.TempDir(),
 		"HCLOUD_TOKEN": secrets[0], "DIGITALOCEAN_TOKEN": secrets[1], "VULTR_API_KEY": secrets[2], "OS_AUTH_URL": "http://127.0.0.1:1",
 		"OS_PASSWORD": secrets[3], "EXOSCALE_API_KEY": "EXO", "EXOSCALE_API_SECRET": secrets[4],
-	} {
-		t.Setenv(name, value)
 	}
 	if err := os.MkdirAll(filepath.Join(out, "cloud"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, cloud: filepath.Join(out, "cloud")}
-	r.Workspace = &Workspace{Dir: filepath.Join(t.TempDir(), "w"), Tool: real, Passphrase: []byte(passphrase), Progress: r.hear}
+	r := &rig{t: t, cloud: filepath.Join(out, "cloud"), env: env}
+	r.Workspace = &Workspace{Dir: filepath.Join(t.TempDir(), "w"), Tool: real, Passphrase: []byte(passphrase), Progress: r.hear, variable: r.variable}
 	return r
+}
+
+// variable is one of the environment in which the rig is.
+func (r *rig) variable(name string) (string, bool) {
+	if v, ok := r.env[name]; ok {
+		return v, true
+	}
+	return os.LookupEnv(name)
+}
+
+// environ is all of it.
+func (r *rig) environ() []string {
+	env := os.Environ()
+	for name, value := range r.env {
+		env = append(env, name+"="+value)
+	}
+	return env
 }
 
 // again is the workspace as another process would open it.
 func (r *rig) again() {
-	r.Workspace = &Workspace{Dir: r.Dir, Tool: r.Tool, Passphrase: r.Passphrase, Clouds: r.Clouds, Extra: r.Extra, Progress: r.hear}
+	r.Workspace = &Workspace{Dir: r.Dir, Tool: r.Tool, Passphrase: r.Passphrase, Clouds: r.Clouds, Extra: r.Extra, Progress: r.hear, variable: r.variable}
 }
 
 func (r *rig) hear(e Event) {
