@@ -172,7 +172,7 @@ func (s *Session) linkedSentries(ctx context.Context) ([]string, error) {
 		for _, p := range st.Node.Peers {
 			m, is := ours[p.NodeID]
 			if is && m.Role == roster.RoleValidator {
-				return nil, &Unproven{fmt.Sprintf("%s has a link to the node of %s, which therefore runs", h.Name, m.Name)}
+				return nil, &Unproven{fmt.Sprintf("%s has a link to the node of %s, which runs, or ran until two minutes ago: a link that broke off is noticed that late", h.Name, m.Name)}
 			}
 			if !is && !slices.Contains(out, h.Name) {
 				out = append(out, h.Name)
