@@ -6,7 +6,9 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 // A relay told to listen on loopback listens there and nowhere else. croc's own listens on all addresses then.
@@ -55,6 +57,76 @@ func TestRelayOnIPv6Loopback(t *testing.T) {
 	cancel() // breaks the link too
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// slow is the relay's side of a link that is slow to say its third word, the "ok" that it is in the room, until the relay wants to
+// wake who waits there.
+type slow struct {
+	net.Conn
+	writes int
+	woken  chan struct{}
+	once   sync.Once
+}
+
+func (s *slow) Write(b []byte) (int, error) {
+	n, err := s.Conn.Write(b) // the other side may go on
+	if s.writes++; s.writes == 3 {
+		<-s.woken
+	}
+	return n, err
+}
+
+func (s *slow) SetReadDeadline(t time.Time) error {
+	defer s.once.Do(func() { close(s.woken) })
+	return s.Conn.SetReadDeadline(t)
+}
+
+// slowFirst makes the first link of a listener a slow one.
+type slowFirst struct {
+	net.Listener
+	accepted int
+}
+
+func (l *slowFirst) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if l.accepted++; err == nil && l.accepted == 1 {
+		conn = &slow{Conn: conn, woken: make(chan struct{})}
+	}
+	return conn, err
+}
+
+// One who is joined before he waits is joined all the same.
+func TestRelayJoinsBeforeTheFirstWaits(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- new(Relay).Serve(ctx, &slowFirst{Listener: l}) }()
+	defer func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}()
+	first, err := dial(ctx, l.Addr().String(), DefaultPassword, "room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	second, err := dial(ctx, l.Addr().String(), DefaultPassword, "room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if err := writeFrame(first, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	second.SetDeadline(time.Now().Add(relayPatience))
+	if b, err := readSpoken(second, maxStranger); err != nil || string(b) != "hello" {
+		t.Errorf("the second hears %q, %v", b, err)
 	}
 }
 

@@ -17,7 +17,9 @@ type seat struct {
 	over    chan struct{} // closed when nothing goes through the room any more
 }
 
+// newSeat is made before anybody can join: who does sets another deadline, to wake who waits, and that must stay the last.
 func newSeat(conn net.Conn) *seat {
+	conn.SetDeadline(time.Now().Add(waitingTime))
 	return &seat{conn: conn, joined: make(chan struct{}), over: make(chan struct{})}
 }
 
@@ -25,7 +27,6 @@ func newSeat(conn net.Conn) *seat {
 // for the second. It reads all the time: one who left must not be who the second meets.
 func (r *Relay) wait(room string, s *seat) {
 	defer close(s.over)
-	s.conn.SetDeadline(time.Now().Add(waitingTime))
 	var early []byte
 	buf := make([]byte, maxStranger)
 	for len(early) <= maxEarly {
@@ -59,8 +60,8 @@ func (r *Relay) join(first *seat, conn net.Conn, key []byte) {
 	if say(conn, key, "ok") != nil {
 		conn.Close()
 	}
+	first.conn.SetReadDeadline(time.Unix(1, 0)) // wakes who waits there; the next deadline is his
 	close(first.joined)
-	first.conn.SetReadDeadline(time.Unix(1, 0)) // wakes who waits there
 	<-first.over
 }
 
