@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -63,6 +64,23 @@ type network struct {
 	// start starts a command where the network is, and client asks nodes there; nil: any.
 	start  func(*exec.Cmd) error
 	client *http.Client
+
+	mu   sync.Mutex
+	told bytes.Buffer // all that commands printed
+}
+
+// remember keeps what a command printed.
+func (n *network) remember(b ...[]byte) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told.Write(bytes.Join(b, []byte("\n")))
+}
+
+// printed is all that commands printed so far.
+func (n *network) printed() []byte {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return bytes.Clone(n.told.Bytes())
 }
 
 // newNetwork makes the folder of a network called name, with a config and nothing else. What runs there at the end of
@@ -175,7 +193,9 @@ func (n *network) command(args ...string) *exec.Cmd {
 func (n *network) runs(t *testing.T, args ...string) said {
 	t.Helper()
 	c := n.command(args...)
-	return endedAfter(t, c, func() error { return n.start(c) })
+	s := endedAfter(t, c, func() error { return n.start(c) })
+	n.remember([]byte(s.out), []byte(s.err))
+	return s
 }
 
 // ended runs c to its end, or kills it when that does not come.

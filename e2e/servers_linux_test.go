@@ -105,11 +105,81 @@ func (s *servers) goesOn(t *testing.T) {
 	})
 }
 
+// killedWhilePushing kills an apply while half of its program is on a server, and returns what checks that the next one made it
+// whole.
+func (s *servers) killedWhilePushing(t *testing.T, name string) (check func()) {
+	t.Helper()
+	in := func(script string) string {
+		t.Helper()
+		out, err := s.hosts[name].Exec(t.Context(), "sh", "-ec", script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(out))
+	}
+	// What unpacks there stops after some of it.
+	in(`printf '#!/bin/sh\n/usr/bin/gzip "$@" | head -c 5000000; touch /run/half; exec sleep 1000\n' >/usr/local/bin/gzip; chmod +x /usr/local/bin/gzip`)
+	c := s.command("apply", "--yes")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	defer func() { _ = c.Process.Kill() }()
+	eventually(t, "half a program", func() error {
+		_, err := s.hosts[name].Exec(t.Context(), "test", "-e", "/run/half")
+		return err
+	})
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-ended
+	in("rm /usr/local/bin/gzip; pkill -x sleep || :")
+	if got := in("cd /opt/pressenter/*; stat -c '%n %s' *"); got != "pressenter.part 5000000" {
+		t.Errorf("after a kill there is %q", got)
+	}
+	return func() {
+		t.Helper()
+		if got := in(`cd /opt/pressenter/*/; ls; sha256sum pressenter | cut -c 1-16; basename "$PWD"`); !whole(got) {
+			t.Errorf("after the next apply there is %q", got)
+		}
+	}
+}
+
+// whole says whether a listing has a whole program of the hash that its folder is named for, and nothing else.
+func whole(said string) bool {
+	words := strings.Fields(said)
+	return len(words) == 3 && words[0] == "pressenter" && words[1] == words[2]
+}
+
+// isCutOff takes names and packages away from a server, and what keeps its clock.
+func (s *servers) isCutOff(t *testing.T, name string) {
+	t.Helper()
+	h := s.hosts[name]
+	if _, err := h.Exec(t.Context(), "dpkg", "--purge", "systemd-timesyncd"); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Block(t.Context(), lab.DNS, lab.APT); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestServers takes bare servers to a validator that signs behind its sentries, and through what happens to servers.
 func TestServers(t *testing.T) {
 	s := onServers(t, lab.Options{Hosts: 3})
-	if said := s.does(t, "apply", "--yes"); !said.has("is signed by validator") {
+	called := commandLines(t)
+	pushed := s.killedWhilePushing(t, "s2")
+	s.isCutOff(t, "s1")
+	said := s.does(t, "apply", "--yes")
+	if !said.has("is signed by validator") {
 		t.Errorf("nothing about a signature in\n%v", said)
+	}
+	pushed()
+	if !said.has("s1: Nothing sets the clock of this machine", "names cannot be looked up") {
+		t.Errorf("nothing about a server without names and packages in\n%v", said)
+	}
+	if err := s.hosts["s1"].Unblock(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	s.noChanges(t)
 	s.goesOn(t)
@@ -175,6 +245,18 @@ func TestServers(t *testing.T) {
 			}
 			return nil
 		})
+	})
+	t.Run("secrets are nowhere else", func(t *testing.T) {
+		lists := called()
+		passphrase := s.hasPassphrase(t) // ssh-keygen takes it as an argument
+		called := commandLines(t)
+		if said := s.asked(t, passphrase, "exec", "s1", "--", "echo", "came in"); !strings.Contains(said, "came in") {
+			t.Errorf("with a key that has a passphrase: %s", said)
+		}
+		s.runs(t, "status", "--json")
+		s.runs(t, "plan", "--json")
+		all := append(s.secretsOf(t, s.hosts), textSecret("the SSH key's passphrase", "", passphrase))
+		s.noLeaks(t, all, s.hosts, map[string][]byte{"process lists": append(lists, called()...)})
 	})
 	t.Run("destroy", func(t *testing.T) {
 		s.does(t, "destroy", "--name", "servers")
