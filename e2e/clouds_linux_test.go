@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -28,6 +29,7 @@ type datacentre struct {
 	mu   sync.Mutex
 	next netip.Addr // of those that clouds give to servers: the upper half of the lab's network
 	sold map[string]*lab.Host
+	data map[string][]byte // the user data of whatever was sold
 }
 
 // openDatacentre returns the socket on which it answers.
@@ -35,7 +37,7 @@ func openDatacentre(t *testing.T, l *lab.Lab) (*datacentre, string) {
 	t.Helper()
 	at := l.Network.Addr().As4()
 	at[3] = 128
-	d := &datacentre{lab: l, next: netip.AddrFrom4(at), sold: map[string]*lab.Host{}}
+	d := &datacentre{lab: l, next: netip.AddrFrom4(at), sold: map[string]*lab.Host{}, data: map[string][]byte{}}
 	socket := filepath.Join(t.TempDir(), "hosts.sock")
 	listener, err := net.Listen("unix", socket)
 	if err != nil {
@@ -80,6 +82,7 @@ func (d *datacentre) sell(w http.ResponseWriter, r *http.Request) {
 	}
 	d.mu.Lock()
 	d.sold[s.Cloud+"/"+s.Name] = h
+	d.data["user data of "+s.Name] = []byte(s.UserData)
 	d.mu.Unlock()
 	script := `useradd -m -s /bin/bash pressenter
 echo 'pressenter ALL=(ALL) NOPASSWD:ALL' >/etc/sudoers.d/90-cloud-init
@@ -130,11 +133,14 @@ func (d *datacentre) reserve(w http.ResponseWriter, r *http.Request) {
 func fakeClouds(t *testing.T, socket string) []string {
 	t.Helper()
 	schemas, err := filepath.Abs("../../shared/schemas")
+	if named := os.Getenv("FAKECLOUD_SCHEMAS"); named != "" {
+		schemas = named
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(filepath.Join(schemas, "hcloud.json")); err != nil {
-		t.Skip("the providers' schemas are not here: ", err)
+		t.Skip("the schemas of the real providers are not here: name their folder in FAKECLOUD_SCHEMAS")
 	}
 	home, err := os.UserCacheDir()
 	if err != nil {
@@ -162,6 +168,7 @@ func TestClouds(t *testing.T) {
 	s := onServers(t, lab.Options{Hosts: 2})
 	dc, socket := openDatacentre(t, s.lab)
 	s.env = fakeClouds(t, socket)
+	called := commandLines(t)
 	d := config.Practice("clouds")
 	d.Provider, d.Validator.Region = "hetzner", "fsn1"
 	d.Sentries = []config.Sentry{
@@ -192,6 +199,7 @@ func TestClouds(t *testing.T) {
 		s.noChanges(t)
 		s.goesOn(t)
 	})
+	t.Run("secrets are nowhere else", func(t *testing.T) { s.keepsToItself(t, dc, called) })
 	t.Run("destroy", func(t *testing.T) {
 		s.does(t, "destroy", "--name", "clouds")
 		dc.mu.Lock()
@@ -235,4 +243,44 @@ func replacesSentry(t *testing.T, s *servers, dc *datacentre) {
 	}
 	s.noChanges(t)
 	s.goesOn(t)
+}
+
+// keepsToItself looks for secrets in all that is left of an apply to clouds: state, plans, user data, the clouds' own books, servers.
+func (s *servers) keepsToItself(t *testing.T, dc *datacentre, called func() []byte) {
+	s.runs(t, "plan", "--json")
+	s.does(t, "eject", filepath.Join(s.base, "ejected"))
+	inventory, err := s.state().LoadInventory()
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts := map[string]*lab.Host{}
+	dc.mu.Lock()
+	more := maps.Clone(dc.data)
+	for _, is := range inventory.Hosts {
+		for name, h := range dc.sold {
+			if strings.HasSuffix(name, "-"+is.Machine()) {
+				hosts[is.Name] = h
+			}
+		}
+	}
+	dc.mu.Unlock()
+	hosts["s3"] = s.lab.Host("h2")
+	all := s.secretsOf(t, hosts)
+	for _, v := range s.env {
+		name, value, _ := strings.Cut(v, "=")
+		switch name {
+		case "TF_CLI_CONFIG_FILE":
+			for _, book := range []string{"cloud.json", "journal.jsonl"} {
+				b, err := os.ReadFile(filepath.Join(filepath.Dir(value), "cloud", book))
+				if err != nil {
+					t.Fatal(err)
+				}
+				more["the clouds' "+book] = b
+			}
+		case "HCLOUD_TOKEN", "VULTR_API_KEY":
+			all = append(all, textSecret(name, "", value))
+		}
+	}
+	more["process lists"] = called()
+	s.noLeaks(t, all, hosts, more)
 }
