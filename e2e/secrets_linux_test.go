@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -46,8 +47,42 @@ func keySecret(name, kept string, key []byte) secret {
 
 func textSecret(name, kept, text string) secret { return secret{name, [][]byte{[]byte(text)}, kept} }
 
-func (s secret) in(b []byte) bool {
-	return slices.ContainsFunc(s.spellings, func(spelling []byte) bool { return bytes.Contains(b, spelling) })
+// finder finds many secrets in one pass: hundreds of megabytes are looked through. A spelling begins with eight bytes, and a bit
+// of their hash says whether a closer look is worth it.
+type finder struct {
+	begin [1 << 10]uint64
+	all   map[uint64][]*secret
+}
+
+func newFinder(all []secret) *finder {
+	f := &finder{all: map[uint64][]*secret{}}
+	for i := range all {
+		for _, spelling := range all[i].spellings {
+			first := binary.LittleEndian.Uint64(spelling)
+			f.begin[first*spread>>54] |= 1 << (first * spread >> 48 & 63)
+			f.all[first] = append(f.all[first], &all[i])
+		}
+	}
+	return f
+}
+
+const spread = 0x9e3779b97f4a7c15
+
+// in returns those of the secrets that are in b.
+func (f *finder) in(b []byte) map[*secret]bool {
+	found := map[*secret]bool{}
+	for ; len(b) >= 8; b = b[1:] {
+		first := binary.LittleEndian.Uint64(b)
+		if f.begin[first*spread>>54]&(1<<(first*spread>>48&63)) == 0 {
+			continue
+		}
+		for _, s := range f.all[first] {
+			if slices.ContainsFunc(s.spellings, func(spelling []byte) bool { return bytes.HasPrefix(b, spelling) }) {
+				found[s] = true
+			}
+		}
+	}
+	return found
 }
 
 // commandLines collects, until it is stopped, how every process of this computer and of its labs was called.
@@ -144,13 +179,12 @@ func (s *servers) secretsOf(t *testing.T, hosts map[string]*lab.Host) []secret {
 func (s *servers) noLeaks(t *testing.T, all []secret, hosts map[string]*lab.Host, more map[string][]byte) {
 	t.Helper()
 	kept := map[string]bool{}
+	find := newFinder(all)
 	look := func(where string, b []byte) {
-		for _, x := range all {
-			switch {
-			case !x.in(b):
-			case x.kept == where:
+		for x := range find.in(b) {
+			if x.kept == where {
 				kept[x.name] = true
-			default:
+			} else {
 				t.Errorf("%s is in %s", x.name, where)
 			}
 		}
@@ -240,37 +274,36 @@ func lookAtHost(t *testing.T, name string, h *lab.Host, look func(where string, 
 func (n *network) asked(t *testing.T, answer string, args ...string) string {
 	t.Helper()
 	c := n.command(args...)
-	terminal := openTerminal(t, c)
-	if err := c.Start(); err != nil {
+	person, terminal := openTerminal(t)
+	c.Stdin, c.Stdout, c.Stderr = terminal, terminal, terminal
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	err := c.Start()
+	_ = terminal.Close() // so that reading ends with the command
+	if err != nil {
 		t.Fatal(err)
 	}
 	hung := time.AfterFunc(patience, func() { _ = c.Process.Kill() })
 	defer hung.Stop()
-	ended := make(chan error, 1)
-	go func() {
-		ended <- c.Wait()
-		_ = terminal.Close()
-	}()
 	var said bytes.Buffer
 	for b, answered := make([]byte, 4096), false; ; {
-		k, err := terminal.Read(b)
+		k, err := person.Read(b)
 		if said.Write(b[:k]); err != nil {
 			break
 		}
 		if !answered && bytes.Contains(said.Bytes(), []byte("Passphrase")) {
 			answered = true
-			_, _ = terminal.WriteString(answer + "\n") // if nobody reads it, the command ends badly
+			_, _ = person.WriteString(answer + "\n") // if nobody reads it, the command ends badly
 		}
 	}
-	if err := <-ended; err != nil {
+	if err := c.Wait(); err != nil {
 		t.Fatalf("%v: %v\n%s", args, err, said.String())
 	}
 	n.remember(said.Bytes())
 	return said.String()
 }
 
-// openTerminal gives a command a terminal of its own and returns the side of the person before it.
-func openTerminal(t *testing.T, c *exec.Cmd) *os.File {
+// openTerminal returns both sides of a new terminal: that of the person before it and that of programs.
+func openTerminal(t *testing.T) (person, terminal *os.File) {
 	t.Helper()
 	person, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
@@ -285,14 +318,11 @@ func openTerminal(t *testing.T, c *exec.Cmd) *os.File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	terminal, err := os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
+	terminal, err = os.OpenFile("/dev/pts/"+strconv.Itoa(number), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = terminal.Close() })
-	c.Stdin, c.Stdout, c.Stderr = terminal, terminal, terminal
-	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	return person
+	return person, terminal
 }
 
 // hasPassphrase gives the operator's SSH key one, as a person would.
@@ -324,4 +354,32 @@ func (s *servers) hasPassphrase(t *testing.T) (passphrase string) {
 		}
 	})
 	return passphrase
+}
+
+func TestFinder(t *testing.T) {
+	key := bytes.Repeat([]byte{7, 250, 33, 128}, 8)
+	all := []secret{keySecret("key", "", key), textSecret("word", "", "open sesame")}
+	f := newFinder(all)
+	for _, spelling := range append(all[0].spellings, all[1].spellings...) {
+		for _, b := range [][]byte{spelling, append([]byte("x"), spelling...), append([]byte("between"), append(spelling, "words"...)...)} {
+			if len(f.in(b)) != 1 {
+				t.Errorf("%q was not found in %q", spelling, b)
+			}
+		}
+		if len(f.in(spelling[:len(spelling)-1])) != 0 {
+			t.Errorf("%q was found where it is not whole", spelling)
+		}
+	}
+}
+
+func BenchmarkFinder(b *testing.B) {
+	var all []secret
+	for i := range 40 {
+		all = append(all, keySecret("key", "", bytes.Repeat([]byte{byte(i), 1, 2, 3}, 8)))
+	}
+	f, data := newFinder(all), bytes.Repeat([]byte("a log says little, and says it often\n"), 1<<15)
+	b.SetBytes(int64(len(data)))
+	for b.Loop() {
+		f.in(data)
+	}
 }
