@@ -161,10 +161,10 @@ func (s *Session) removeReplaced(ctx context.Context, side *sideState, machine s
 		return fmt.Errorf("%s may be in the roster, which is forked", machine)
 	}
 	_, member := state.Head.MemberByIdentity(old.Identity)
-	switch same, err := s.same(ctx, side, old); {
+	switch serves, err := s.serves(ctx, side, state.Head, old); {
 	case err != nil:
 		return err
-	case same:
+	case serves:
 		s.progress(Event{Word: fmt.Sprintf("%s is the same machine at another address: nothing is removed there", old.Name), Why: true})
 	case member:
 		return fmt.Errorf("%s is still in the roster", machine)
@@ -187,19 +187,46 @@ func (s *Session) wasReached(machine string) bool {
 	return slices.ContainsFunc(s.have.Own.Replaced, func(o plan.ObservedHost) bool { return o.Host.Machine() == machine && o.Exists && o.Away == "" })
 }
 
-// same says whether the machine that took the place of another turned out to be that one.
-func (s *Session) same(ctx context.Context, side *sideState, old deployment.Host) (bool, error) {
-	now, known := side.inventory.Host(old.Name)
-	if !known || old.Bought() || old.Identity.IsZero() {
+// serves says whether a machine that was replaced, or whose coming was taken back, turned out to be one that the roster has:
+// the config had only spelt its server another way. One that is bought is nobody else.
+func (s *Session) serves(ctx context.Context, side *sideState, head *roster.Roster, old deployment.Host) (bool, error) {
+	if old.Bought() {
 		return false, nil
 	}
-	c := s.Provider.Client(now)
-	defer c.Close()
-	st, err := c.Status(ctx)
-	if err != nil {
-		return false, err
+	is, err := s.identity(ctx, old)
+	if _, member := head.MemberByIdentity(is); member {
+		return true, nil
 	}
-	return st.Enrolled != nil && roster.Key(st.Enrolled.Identity) == old.Identity, nil
+	if old.Identity.IsZero() { // only it can say who it is
+		if there, away := s.exists(ctx, old); err == nil || away != nil || !there {
+			return false, nil
+		}
+		return false, fmt.Errorf("nobody can tell which host is at %s, and nothing is removed there before that is known: %w", old.Address, err)
+	}
+	now, known := side.inventory.Host(old.Name)
+	if !known {
+		return false, nil
+	}
+	is, err = s.identity(ctx, now)
+	return is == old.Identity, err
+}
+
+// identity is who a host is by its own word, or by what is seen of it without its agent; zero where it is not enrolled.
+func (s *Session) identity(ctx context.Context, h deployment.Host) (roster.Key, error) {
+	within, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	c := s.Provider.Client(h)
+	defer c.Close()
+	st, err := c.Status(within)
+	if err != nil {
+		within, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		st, err = s.Provider.Inspect(within, h)
+	}
+	if err != nil || st.Enrolled == nil || len(st.Enrolled.Identity) != len(roster.Key{}) {
+		return roster.Key{}, err
+	}
+	return roster.Key(st.Enrolled.Identity), nil
 }
 
 // vanished are those machines of the inventory, not wanted any more, that a plan would make again: somebody deleted them.

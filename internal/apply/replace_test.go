@@ -362,3 +362,46 @@ func TestReplacedServerIsNotForgotten(t *testing.T) {
 		t.Errorf("it is not passed over: %+v", s.own.inventory.Replaced)
 	}
 }
+
+// A replacement by the same server, which the config only spelt another way, is taken back: nothing is removed there.
+func TestReplaceByItselfTakenBack(t *testing.T) {
+	s, p := up(t)
+	before := s.Head()
+	was := s.Config
+	s.Config.Sentries = slices.Clone(s.Config.Sentries)
+	s.Config.Sentries[0].Address, s.Replace = "10.0.0.9", "s1"
+	p.leads["10.0.0.9"] = "10.0.0.2"
+	pl, err := s.Plan(t.Context())
+	must(t, err)
+	cutOffAfter[plan.CreateHost](t, s, pl)
+	s = anew(t, s, p)
+	s.Config = was
+	s.Replace, s.Cancel = "s1", true
+	a := p.on[filepath.Join(p.root, "10.0.0.2")]
+	applies(t, s)
+	m, _ := s.Head().Member("s1")
+	if w, _ := before.Member("s1"); p.on[filepath.Join(p.root, "10.0.0.2")] != a || m.Identity != w.Identity {
+		t.Errorf("the sentry that serves was removed; s1 was %s, is %s", w.Identity, m.Identity)
+	}
+	s = anew(t, s, p)
+	if words := applies(t, s); len(words) > 0 || len(s.own.inventory.Replaced) > 0 {
+		t.Errorf("left to do: %q, replaced %+v", words, s.own.inventory.Replaced)
+	}
+}
+
+// cutOffAfter does a plan until the first step of a kind is done.
+func cutOffAfter[S plan.Step](t *testing.T, s *Session, p plan.Plan) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s.Crash = func(st plan.Step, after bool) {
+		if _, is := st.(S); is && after {
+			cancel()
+		}
+	}
+	defer func() { s.Crash = nil }()
+	var cut *Interrupted
+	if err := s.Do(ctx, p); !errors.As(err, &cut) {
+		t.Fatalf("it was not cut off: %v", err)
+	}
+}
