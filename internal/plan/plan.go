@@ -115,6 +115,9 @@ func Make(want Want, have Observed) (Plan, error) {
 	for _, s := range sides {
 		b.follow(s)
 	}
+	if have.Own.Fork {
+		b.returns = nil // one side of it may still have their hosts
+	}
 	b.unprotect(b.returns) // first: a cloud that refuses it would leave machines that run nothing and are paid for
 	for _, s := range sides {
 		b.destroy(s)

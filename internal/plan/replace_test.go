@@ -485,3 +485,35 @@ func TestReplacedSaysItIsAnother(t *testing.T) {
 		t.Errorf("it is in the roster as %s", m.Identity)
 	}
 }
+
+// In a fork nothing is given back: the machine that was to go, or one that the config does not name any more, may be the one that
+// serves by what the fork is healed to.
+func TestNothingIsGivenBackInAFork(t *testing.T) {
+	for name, change := range map[string]func(*sim){
+		"replaced": func(s *sim) {
+			s.replace = "s1"
+			if _, err := s.apply(3); !errors.Is(err, errCrash) { // noted and bought
+				t.Fatal(err)
+			}
+			s.replace = ""
+		},
+		"taken out": func(s *sim) { s.config = parse(t, strings.Replace(boughtYAML, "  - {name: s1}\n", "", 1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := upBy(t, boughtYAML)
+			change(s)
+			fork(t, s)
+			p, err := s.apply(0)
+			if err != nil || !s.sold["s1"] {
+				t.Errorf("%v\n%s", err, words(p, nil))
+			}
+			if got := words(p, nil); !strings.Contains(got, "heal the fork") {
+				t.Errorf("the plan is\n%s", got)
+			}
+			settles(t, s, "then")
+			if s.sold["s1"] {
+				t.Error("it is never given back")
+			}
+		})
+	}
+}
