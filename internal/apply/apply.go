@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,7 @@ import (
 	"github.com/pressenter/pressenter/internal/local"
 	"github.com/pressenter/pressenter/internal/plan"
 	"github.com/pressenter/pressenter/internal/process"
+	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/rosterdir"
 	"github.com/pressenter/pressenter/tofu"
 )
@@ -185,50 +187,66 @@ func openSide(dir deployment.Dir) (*sideState, error) {
 }
 
 // LockHosts takes the lock on every host that answers, so that an operator elsewhere is kept away too.
-func (s *Session) LockHosts(ctx context.Context) error {
+func (s *Session) LockHosts(ctx context.Context) error { return s.lockAll(ctx, s.parts) }
+
+// LockToDestroy takes the lock on every host that answers. No sentry has a say in its end.
+func (s *Session) LockToDestroy(ctx context.Context) error {
+	return s.lockAll(ctx, func(_ *sideState, h deployment.Host) bool { return h.Role == roster.RoleSentry })
+}
+
+func (s *Session) lockAll(ctx context.Context, parts func(*sideState, deployment.Host) bool) error {
 	for _, side := range []*sideState{s.world, s.own} {
 		for _, h := range side.inventory.All() {
-			if side.inventory.WasReplaced(h) || side == s.own && h.Name == s.Replace {
-				s.lockParting(ctx, h)
-			} else if err := s.lockHost(ctx, h); err != nil {
+			within := pollTimeout
+			if parts(side, h) {
+				within = partingTimeout
+			}
+			if err := s.lockHost(ctx, h, within); err != nil && !parts(side, h) {
 				return err
+			} else if err != nil { // whoever changes the deployment elsewhere holds the others too
+				s.passOver(h, err)
 			}
 		}
 	}
 	return nil
 }
 
-// lockParting takes the lock on a machine that is replaced, if it gives it: whoever changes the deployment elsewhere holds
-// the others too.
-func (s *Session) lockParting(ctx context.Context, h deployment.Host) {
-	ctx, cancel := context.WithCancel(ctx)
-	t := time.AfterFunc(partingTimeout, cancel)
-	defer t.Stop()
-	if err := s.lockHost(ctx, h); err != nil {
-		cancel()
-		s.passOver(h, err)
-		return
-	}
-	s.locks = append(s.locks, cancel)
+// parts says whether a machine of the inventory is to leave by what this session was asked for: it was replaced or is to be, or it
+// is a sentry that the config does not name.
+func (s *Session) parts(side *sideState, h deployment.Host) bool {
+	named := slices.ContainsFunc(s.Config.Sentries, func(c config.Sentry) bool { return c.Name == h.Name })
+	return side.inventory.WasReplaced(h) || side == s.own && h.Role == roster.RoleSentry && (!named || h.Name == s.Replace)
 }
 
-// lockHost takes the lock on one host, if its agent answers.
-func (s *Session) lockHost(ctx context.Context, h deployment.Host) error {
+// lockHost takes the lock on one host, if its agent answers. One that takes the question and gives no answer is not waited for
+// for ever.
+func (s *Session) lockHost(ctx context.Context, h deployment.Host, within time.Duration) error {
+	ctx, cancel := context.WithCancelCause(ctx) // it ends with the lock
+	t := time.AfterFunc(within, func() { cancel(fmt.Errorf("it did not answer within %s", within)) })
 	release, err := s.Provider.Client(h).Lock(ctx, s.Who)
+	if inTime := t.Stop(); err == nil && !inTime {
+		release()
+		err = context.Cause(ctx)
+	}
+	if err == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.locks = append(s.locks, release, func() { cancel(nil) })
+		return nil
+	}
+	cause := context.Cause(ctx)
+	cancel(nil)
 	var refused *api.Error
 	var away *api.Unreachable
 	switch {
-	case err == nil:
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.locks = append(s.locks, release)
 	case errors.As(err, &refused) && refused.Lock != nil:
 		return &Locked{Where: fmt.Sprintf("host %q", h.Name), Who: refused.Lock.Holder, Since: refused.Lock.Since}
 	case errors.As(err, &away):
-	default:
-		return err
+		return nil
+	case cause != nil:
+		return fmt.Errorf("lock host %q: %w", h.Name, cause)
 	}
-	return nil
+	return err
 }
 
 // Plan observes and decides. It first adopts the newest roster that any host holds.

@@ -107,7 +107,7 @@ func (s *Session) restartAgent(ctx context.Context, h deployment.Host) error {
 	if st.Agent.Build != s.Build {
 		return fmt.Errorf("the agent of %q was restarted and is of build %q still, not %q: this program is not the one that is installed there", h.Name, st.Agent.Build, s.Build)
 	}
-	return s.lockHost(ctx, h)
+	return s.lockHost(ctx, h, pollTimeout)
 }
 
 func (s *Session) side(name string) (*sideState, *deployment.Inventory) {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/deployment"
@@ -190,10 +191,51 @@ func TestLeavingHasNoVeto(t *testing.T) {
 		} else {
 			s.Config.Sentries = s.Config.Sentries[1:]
 		}
+		must(t, s.LockHosts(t.Context()))
 		applies(t, s)
 		if !s.Head().Tombstoned(was.Identity) || f.on[h.Folder] == a {
 			t.Errorf("to stay %v: it is still there", stays)
 		}
+	}
+}
+
+// No sentry keeps a destroy from beginning, by no lock and by a made-up one. One that stays is heard.
+func TestSentryHasNoVetoOverDestroy(t *testing.T) {
+	for name, refuse := range map[string]func(*fakeAgent){
+		"refuses": func(a *fakeAgent) { a.bad = true },
+		"says that somebody has it": func(a *fakeAgent) {
+			a.refused = &api.LockHolder{Holder: "nobody", Since: time.Now()}
+		},
+	} {
+		s, f := newFarm(t)
+		must(t, s.Open())
+		applies(t, s)
+		h, _ := s.own.inventory.Host("s1")
+		a := f.on[h.Folder]
+		a.mu.Lock()
+		refuse(a)
+		a.mu.Unlock()
+		if err := s.LockHosts(t.Context()); err == nil {
+			t.Errorf("%s: a plain apply begins without its lock", name)
+		}
+		must(t, s.LockToDestroy(t.Context()))
+		if _, err := s.Destroy(t.Context(), false, ignore); err != nil || len(f.on) > 0 {
+			t.Errorf("%s: %v, %d agents run", name, err, len(f.on))
+		}
+	}
+}
+
+// Who takes the question for the lock and gives no answer is not waited for for ever.
+func TestLockIsNotWaitedForForEver(t *testing.T) {
+	s, f := newFarm(t)
+	must(t, s.Open())
+	applies(t, s)
+	h, _ := s.own.inventory.Host("s1")
+	a := f.on[h.Folder]
+	a.mu.Lock() // it answers nothing
+	defer a.mu.Unlock()
+	if err := s.lockHost(t.Context(), h, time.Nanosecond); err == nil || !strings.Contains(err.Error(), "did not answer within") {
+		t.Errorf("it was waited for: %v", err)
 	}
 }
 

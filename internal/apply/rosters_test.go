@@ -32,10 +32,11 @@ type fakeAgent struct {
 	onAsk    func(int)
 	locked   int
 	closed   bool
-	bad      bool       // it refuses everything but to be looked at
-	life     int        // of the host that it is
-	unlinked []string   // sentries that its node has no link to
-	linked   []api.Peer // others that it has one to
+	bad      bool            // it refuses everything but to be looked at
+	refused  *api.LockHolder // who has its lock, as it says
+	life     int             // of the host that it is
+	unlinked []string        // sentries that its node has no link to
+	linked   []api.Peer      // others that it has one to
 	stop     func()
 	more     func(*fakeAgent, *http.Request) (any, error) // what else it answers
 	intent   api.Intent                                   // the last that it was told
@@ -124,6 +125,11 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.status.Roster.Learned = a.status.Roster.Learned || req.Newest
 		answer(api.RosterStatus{})
 	case "POST " + api.PathLock:
+		if a.refused != nil {
+			w.WriteHeader(http.StatusConflict)
+			answer(api.Problem{Code: "locked", Error: "no", Lock: a.refused})
+			return
+		}
 		a.locked++
 	case "PUT " + api.PathIntent:
 		a.intent = api.Intent{}

@@ -132,7 +132,7 @@ func newDestroyCmd(g *global) *cobra.Command {
 				return err
 			}
 			defer s.Close()
-			if err := s.LockHosts(c.Context()); err != nil {
+			if err := s.LockToDestroy(c.Context()); err != nil {
 				return err
 			}
 			if err := typedName(c, s, name, keys); err != nil {
