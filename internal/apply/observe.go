@@ -64,12 +64,26 @@ func (s *Session) Witnessed() int64 { return s.witnessed }
 
 // observe looks at one deployment. Rosters that hosts know and we do not are adopted.
 func (s *Session) observe(ctx context.Context, side *sideState, want deployment.Inventory) (plan.ObservedDeployment, error) {
-	out := plan.ObservedDeployment{Hosts: map[string]plan.ObservedHost{}}
-	_, err := keyring.Protected(side.dir.Operator())
+	out, err := s.look(ctx, side, want, true)
+	if err != nil {
+		return out, err
+	}
+	_, err = keyring.Protected(side.dir.Operator())
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return out, err
 	}
 	out.Keyring = err == nil
+	state := side.rosters.State()
+	out.Head, out.Fork = state.Head, state.Fork
+	for _, h := range state.Heads {
+		out.Heads = append(out.Heads, h.String())
+	}
+	return out, nil
+}
+
+// look sees how all hosts of a deployment are.
+func (s *Session) look(ctx context.Context, side *sideState, want deployment.Inventory, adopts bool) (plan.ObservedDeployment, error) {
+	out := plan.ObservedDeployment{Hosts: map[string]plan.ObservedHost{}}
 	hosts := map[string]deployment.Host{}
 	for _, h := range want.Hosts {
 		hosts[h.Name] = h
@@ -83,7 +97,7 @@ func (s *Session) observe(ctx context.Context, side *sideState, want deployment.
 	g.SetLimit(askedAtOnce)
 	for _, h := range hosts {
 		g.Go(func() error {
-			o := s.observeHost(ctx, side, h)
+			o := s.observeHost(ctx, side, h, adopts)
 			s.mu.Lock()
 			defer s.mu.Unlock()
 			out.Hosts[h.Name] = o
@@ -92,20 +106,12 @@ func (s *Session) observe(ctx context.Context, side *sideState, want deployment.
 	}
 	out.Replaced = make([]plan.ObservedHost, len(side.inventory.Replaced))
 	for i, h := range side.inventory.Replaced {
-		g.Go(func() error { out.Replaced[i] = s.observeHost(ctx, side, h); return nil })
+		g.Go(func() error { out.Replaced[i] = s.observeHost(ctx, side, h, adopts); return nil })
 	}
-	if err := g.Wait(); err != nil {
-		return out, err
-	}
-	state := side.rosters.State()
-	out.Head, out.Fork = state.Head, state.Fork
-	for _, h := range state.Heads {
-		out.Heads = append(out.Heads, h.String())
-	}
-	return out, nil
+	return out, g.Wait()
 }
 
-func (s *Session) observeHost(ctx context.Context, side *sideState, h deployment.Host) plan.ObservedHost {
+func (s *Session) observeHost(ctx context.Context, side *sideState, h deployment.Host, adopts bool) plan.ObservedHost {
 	_, known := side.inventory.Host(h.Name) // an empty folder, or a mount point, is no host yet
 	o := plan.ObservedHost{Host: h}
 	if !known || !h.Exists() {
@@ -133,6 +139,9 @@ func (s *Session) observeHost(ctx context.Context, side *sideState, h deployment
 	}
 	o.Agent, o.Status = true, st
 	o.BackedUp = st.Enrolled != nil && side.dir.HasBackup(h.Name, st.Enrolled.Backup)
+	if !adopts {
+		return o
+	}
 	if err := s.adopt(ctx, side, c, st); err != nil {
 		s.progress(Event{Word: fmt.Sprintf("rosters of %s were not adopted: %v", h.Name, err)})
 	}

@@ -81,7 +81,28 @@ func (s *Session) takeOut(ctx context.Context, side *sideState, name string) err
 	if !next.Remove(name) {
 		return nil
 	}
+	if err := s.mayLeave(ctx, side, head, next); err != nil {
+		return err
+	}
 	return s.publish(ctx, side, next)
+}
+
+// mayLeave judges once more whether the validator keeps a sentry, right before a generation is signed by which one leaves whose
+// place another takes: since the plan a person was asked, and machines were bought and set up.
+func (s *Session) mayLeave(ctx context.Context, side *sideState, head, next *roster.Roster) error {
+	leaves := func(h deployment.Host) bool {
+		m, is := head.Member(h.Name)
+		return is && m.Role == roster.RoleSentry && next.Tombstoned(m.Identity)
+	}
+	if side != s.own || head == nil || !slices.ContainsFunc(s.want.Own.Hosts, leaves) {
+		return nil
+	}
+	have, err := s.look(ctx, side, s.want.Own, false) // no roster that this plan was not made for
+	if err != nil {
+		return err
+	}
+	have.Head = head
+	return plan.CutOff(s.want, have)
 }
 
 // awaitJoined waits until a sentry keeps up and the validator is linked to it. Without a validator that runs the first is

@@ -447,3 +447,46 @@ func cutOffAfter[S plan.Step](t *testing.T, s *Session, p plan.Plan) {
 		t.Fatalf("it was not cut off: %v", err)
 	}
 }
+
+// The other sentry loses its link while the new machine is set up, or right before one is made anew where it is: the one that
+// serves stays.
+func TestCutOffMeanwhile(t *testing.T) {
+	for _, moves := range []bool{true, false} {
+		s, p := up(t)
+		before := s.Head()
+		v, _ := s.own.inventory.Host("validator")
+		a := p.on[p.at(v).Folder]
+		s.Replace = "s1"
+		if moves {
+			s.Config.Sentries = slices.Clone(s.Config.Sentries)
+			s.Config.Sentries[0].Address = "10.0.0.9"
+		}
+		pl, err := s.Plan(t.Context())
+		must(t, err)
+		s.Crash = func(st plan.Step, after bool) {
+			_, out := st.(plan.TakeOut)
+			e, is := st.(plan.Enroll)
+			if out && !after || is && after && e.Name == "s1" && moves {
+				a.mu.Lock()
+				a.unlinked = []string{"s2"} // its node died; its agent answers
+				a.mu.Unlock()
+			}
+		}
+		var refusal *plan.Refusal
+		if err := s.Do(t.Context(), pl); !errors.As(err, &refusal) || !strings.Contains(refusal.Why, "cut off while s1") {
+			t.Errorf("moves %v: %v", moves, err)
+		}
+		if was, _ := before.Member("s1"); s.Head().Tombstoned(was.Identity) {
+			t.Errorf("moves %v: the last one that serves is out", moves)
+		}
+		a.mu.Lock()
+		a.unlinked = nil
+		a.mu.Unlock()
+		s.Crash = nil
+		if s = anew(t, s, p); !moves {
+			s.Replace = "s1"
+		}
+		applies(t, s)
+		replaced(t, before, s.Head())
+	}
+}

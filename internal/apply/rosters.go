@@ -48,6 +48,9 @@ func (s *Session) publishTarget(ctx context.Context, side *sideState, want *depl
 		if target == nil {
 			break
 		}
+		if err := s.mayLeave(ctx, side, head, target); err != nil {
+			return err
+		}
 		if err := s.sign(side, target); err != nil {
 			return err
 		}

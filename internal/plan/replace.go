@@ -161,12 +161,9 @@ func swaps(want Want, have ObservedDeployment) []string {
 	return out
 }
 
-// cutOff says why the validator could be left without any sentry while others take the place of some: each that it is
-// linked to would leave, by being replaced or because the config does not name it. Whether a sentry serves is what the
-// validator says, and not what the operator's computer reaches.
+// cutOff says why the validator could be left without any sentry while others take the place of some, or would not hear of it.
 func cutOff(want Want, have ObservedDeployment) error {
-	all := swaps(want, have)
-	if len(all) == 0 {
+	if len(swaps(want, have)) == 0 {
 		return nil
 	}
 	for _, h := range want.Own.Hosts {
@@ -177,6 +174,18 @@ func cutOff(want Want, have ObservedDeployment) error {
 			}
 		}
 	}
+	return CutOff(want, have)
+}
+
+// CutOff says why the validator could be left without any sentry while others take the place of some: each that serves would
+// leave, by being replaced or because the config does not name it. One that stays serves if the validator says that it is linked to
+// it, whatever the operator's computer reaches. Of one that leaves it is enough that it is well: the validator may have its link in
+// a moment.
+func CutOff(want Want, have ObservedDeployment) error {
+	all := swaps(want, have)
+	if len(all) == 0 {
+		return nil
+	}
 	v, err := linksOf(have)
 	if err != nil || v.rests() {
 		return err
@@ -186,10 +195,10 @@ func cutOff(want Want, have ObservedDeployment) error {
 		_, wanted := want.Own.Host(m.Name)
 		_, invited := want.Own.InvitedHost(m.Name)
 		switch leaves := slices.Contains(all, m.Name) || !wanted && !invited; {
-		case m.Role != roster.RoleSentry || !v.linked(m):
-		case leaves:
+		case m.Role != roster.RoleSentry:
+		case leaves && (v.linked(m) || have.machine(m).well()):
 			serves = cmp.Or(serves, m.Name)
-		case invited || have.Hosts[m.Name].well():
+		case !leaves && v.linked(m) && (invited || have.Hosts[m.Name].well()):
 			return nil
 		}
 	}
@@ -201,6 +210,16 @@ func cutOff(want Want, have ObservedDeployment) error {
 		Next: "see 'pressenter status' for the others, and bring one up that stays; if there is no other, add one to the config and apply first; " +
 			"a replacement that has begun is taken back by 'pressenter replace " + serves + " --cancel'",
 	}
+}
+
+// machine is the machine that is a member: one that was replaced is that until the roster has another.
+func (o ObservedDeployment) machine(m roster.Member) ObservedHost {
+	for _, was := range o.Replaced {
+		if was.Host.Identity == m.Identity {
+			return was
+		}
+	}
+	return o.Hosts[m.Name]
 }
 
 // linksOf is the validator of the roster, where it can be seen to whom it is linked, or that it rests. One without a

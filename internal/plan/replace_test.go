@@ -258,6 +258,18 @@ func TestValidatorIsNotCutOff(t *testing.T) {
 			v := s.hosts[1]["validator"]
 			v.follows = []string{s.hosts[1]["s1"].enrolled.NodeID}
 		}, "cut off while s1"},
+		"none has its link yet": {boughtYAML, "", func(s *sim) { s.hosts[1]["validator"].follows = nil }, "cut off while s1"},
+		"the only one has no link yet": {
+			strings.Replace(broughtYAML, "  - {name: s2, address: 192.0.2.3}\n", "", 1), "",
+			func(s *sim) { s.hosts[1]["validator"].follows = nil }, "cut off while s1",
+		},
+		"its successor is not in the roster, and none has its link yet": {boughtYAML, "", func(s *sim) {
+			s.replace = "s1"
+			if _, err := s.apply(5); !errors.Is(err, errCrash) {
+				t.Fatal(err)
+			}
+			s.hosts[1]["validator"].follows = nil
+		}, "cut off while s1"},
 		"held": {boughtYAML, "", func(s *sim) {
 			s.hosts[1]["validator"].intent = api.Intent{Held: true, By: "me"}
 		}, "would not hear"},
