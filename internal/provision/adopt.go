@@ -84,7 +84,7 @@ func (w *Workspace) importAll(ctx context.Context, spec tofu.Spec, imports []tof
 			continue
 		}
 		if err == nil && !slices.ContainsFunc(p.Changes, func(c Change) bool { return c.Action != Import }) {
-			_, err = w.ask(ctx, "apply", "-input=false", "-no-color", "-lock-timeout="+lockTimeout, p.file)
+			_, err = w.ask(ctx, "apply", "-input=false", "-no-color", "-lock-timeout="+w.lockWait(), p.file)
 			if err == nil || ctx.Err() != nil {
 				return imports, err
 			}
@@ -122,7 +122,7 @@ func (w *Workspace) importEach(ctx context.Context, spec tofu.Spec, imports []to
 			taken = append(taken, i)
 			continue
 		}
-		_, err := w.ask(ctx, "import", "-input=false", "-no-color", "-lock-timeout="+lockTimeout, i.To, i.ID)
+		_, err := w.ask(ctx, "import", "-input=false", "-no-color", "-lock-timeout="+w.lockWait(), i.To, i.ID)
 		if len(nonexistent(err)) > 0 {
 			w.warn("%s (%s) is in a journal and is not in its cloud any more", i.To, i.ID)
 			continue
@@ -133,7 +133,7 @@ func (w *Workspace) importEach(ctx context.Context, spec tofu.Spec, imports []to
 		taken = append(taken, i)
 	}
 	// An import does not note what depends on what. Without that, all would be destroyed at once.
-	_, err = w.ask(ctx, "apply", "-refresh-only", "-auto-approve", "-input=false", "-no-color", "-lock-timeout="+lockTimeout)
+	_, err = w.ask(ctx, "apply", "-refresh-only", "-auto-approve", "-input=false", "-no-color", "-lock-timeout="+w.lockWait())
 	return taken, err
 }
 

@@ -383,9 +383,7 @@ func TestLockedState(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- r.Apply(t.Context(), p) }()
 	<-h.held
-	lockTimeout = "0s"
-	defer func() { lockTimeout = "20s" }()
-	other := &Workspace{Dir: r.Dir, Tool: r.Tool, Passphrase: r.Passphrase, Clouds: r.Clouds, recovered: true, variable: r.variable}
+	other := &Workspace{Dir: r.Dir, Tool: r.Tool, Passphrase: r.Passphrase, Clouds: r.Clouds, recovered: true, variable: r.variable, lockTimeout: "0s"}
 	_, err := other.Plan(t.Context(), s)
 	if err == nil || !strings.Contains(err.Error(), "locked by ") || !strings.Contains(err.Error(), "since 20") || !strings.Contains(hint(err), "wait") {
 		t.Errorf("a locked state: %v (%s)", err, hint(err))

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -12,8 +13,10 @@ import (
 	"github.com/pressenter/pressenter/tofu"
 )
 
-// lockTimeout is how long somebody else's lock on the state is waited for.
-var lockTimeout = "20s"
+// lockTimeout is how long somebody else's lock on the state is waited for, unless a Workspace says otherwise.
+const lockTimeout = "20s"
+
+func (w *Workspace) lockWait() string { return cmp.Or(w.lockTimeout, lockTimeout) }
 
 // Plan is what would change. It holds for the state that it was made for, and until the next plan is made.
 type Plan struct {
@@ -90,7 +93,7 @@ func (w *Workspace) plan(ctx context.Context, spec tofu.Spec, args ...string) (*
 		return nil, err
 	}
 	p := &Plan{Spec: spec, file: w.path(planFile)}
-	args = append([]string{"plan", "-input=false", "-no-color", "-detailed-exitcode", "-lock-timeout=" + lockTimeout, "-out=" + p.file}, args...)
+	args = append([]string{"plan", "-input=false", "-no-color", "-detailed-exitcode", "-lock-timeout=" + w.lockWait(), "-out=" + p.file}, args...)
 	err = w.ready(ctx, files, func() (err error) {
 		p.learns, err = w.run(ctx, command{args: args})
 		return err

@@ -41,12 +41,13 @@ type Workspace struct {
 	// Looked: a person looked in the clouds' consoles for what is in doubt, so it holds up nothing any more.
 	Looked bool
 
-	kept      []string                         // clouds that nobody wants any more and of which something is left
-	recovered bool                             // earlier runs were looked at by this process
-	warned    bool                             // that the state is not encrypted
-	held      map[string]string                // words about addresses at which nothing may be made
-	unknown   bool                             // something may be there, and nobody looked: earlier runs are not done with
-	variable  func(name string) (string, bool) // of our environment; nil: os.LookupEnv
+	kept        []string                         // clouds that nobody wants any more and of which something is left
+	recovered   bool                             // earlier runs were looked at by this process
+	warned      bool                             // that the state is not encrypted
+	held        map[string]string                // words about addresses at which nothing may be made
+	unknown     bool                             // something may be there, and nobody looked: earlier runs are not done with
+	variable    func(name string) (string, bool) // of our environment; nil: os.LookupEnv
+	lockTimeout string                           // as lockTimeout, where it is not empty
 }
 
 // Machine is what a host became in its cloud.

@@ -115,7 +115,7 @@ func (w *Workspace) apply(ctx context.Context, p *Plan) error {
 	}
 	defer func() { _ = errors.Join(held.Close(), opened.Close()) }()
 	child, err := process.Start(process.Spec{
-		Path: "/bin/sh", Args: []string{"-c", gate, "sh", w.Tool.Path, "apply", "-input=false", "-json", "-lock-timeout=" + lockTimeout, filepath.Base(p.file)},
+		Path: "/bin/sh", Args: []string{"-c", gate, "sh", w.Tool.Path, "apply", "-input=false", "-json", "-lock-timeout=" + w.lockWait(), filepath.Base(p.file)},
 		Dir: w.Dir, Env: env, LogPath: filepath.Join(r.dir, streamFile), ExtraFiles: []*os.File{held},
 	})
 	if err != nil {
