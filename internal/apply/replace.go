@@ -173,11 +173,13 @@ func (s *Session) awaitLink(ctx context.Context, validator deployment.Host, m ro
 
 // removeReplaced removes a machine whose host is another one now. One that is lost is left as it is.
 func (s *Session) removeReplaced(ctx context.Context, side *sideState, machine string) error {
-	i := slices.IndexFunc(side.inventory.Replaced, func(h deployment.Host) bool { return h.Machine() == machine })
-	if i < 0 {
+	s.mu.Lock() // others are removed beside this one
+	old, there := side.inventory.WasMachine(machine)
+	s.mu.Unlock()
+	state := side.rosters.State()
+	if !there {
 		return nil
 	}
-	old, state := side.inventory.Replaced[i], side.rosters.State()
 	if state.Head == nil {
 		return fmt.Errorf("%s may be in the roster, which is forked", machine)
 	}

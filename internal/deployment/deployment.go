@@ -231,9 +231,20 @@ func (i *Inventory) TakeBack(machine string) {
 	i.Put(back)
 }
 
+// WasMachine returns the machine of that name, of those that were replaced.
+func (i Inventory) WasMachine(machine string) (Host, bool) {
+	for _, h := range i.Replaced {
+		if h.Machine() == machine {
+			return h, true
+		}
+	}
+	return Host{}, false
+}
+
 // WasReplaced says whether a machine is one whose host is another machine now.
 func (i Inventory) WasReplaced(h Host) bool {
-	return slices.ContainsFunc(i.Replaced, func(r Host) bool { return r.Machine() == h.Machine() })
+	_, was := i.WasMachine(h.Machine())
+	return was
 }
 
 // DropReplaced removes a machine that was replaced. Copies of the inventory keep it.
