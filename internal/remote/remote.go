@@ -22,6 +22,7 @@ import (
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/machine"
+	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/ssh"
 )
 
@@ -285,7 +286,7 @@ func (p *Provider) Destroy(ctx context.Context, h deployment.Host, keep string) 
 	if err != nil {
 		return fmt.Errorf("destroy host %q: %w; nothing was removed", h.Name, err)
 	}
-	if keep != "" && len(left.SignState) > 0 {
+	if keep != "" && h.Role != roster.RoleSentry && len(left.SignState) > 0 { // whatever a sentry says that it has
 		if err := keepSigning(keep, left); err != nil {
 			return fmt.Errorf("destroy host %q: keep its sign state: %w; nothing was removed", h.Name, err)
 		}
@@ -344,6 +345,19 @@ func (p *Provider) Forget(h deployment.Host) (fingerprints []string, err error) 
 	return fingerprints, nil
 }
 
+// capped keeps what a host says, as much of it as an agent may answer.
+type capped struct {
+	b    []byte
+	more bool
+}
+
+// Write implements io.Writer. What is too much is read and dropped, so that the command can end.
+func (c *capped) Write(b []byte) (int, error) {
+	fits := min(len(b), api.MaxResponse-len(c.b))
+	c.b, c.more = append(c.b, b[:fits]...), c.more || fits < len(b)
+	return len(b), nil
+}
+
 // call runs one of the hidden commands of this program on the host: JSON in, JSON out.
 func call[Out any](ctx context.Context, p *Provider, h deployment.Host, program, command string, in any) (out Out, err error) {
 	c, err := p.dial(ctx, h)
@@ -354,12 +368,15 @@ func call[Out any](ctx context.Context, p *Provider, h deployment.Host, program,
 	if err != nil {
 		return out, err
 	}
-	var said bytes.Buffer
+	var said capped
 	err = c.Run(ctx, ssh.Command{Args: []string{program, "host", command}, Stdin: bytes.NewReader(b), Stdout: &said, Sudo: true})
 	if err != nil {
 		return out, err
 	}
-	if err := json.Unmarshal(said.Bytes(), &out); err != nil {
+	if said.more {
+		return out, fmt.Errorf("'host %s' said more than %d bytes", command, api.MaxResponse)
+	}
+	if err := json.Unmarshal(said.b, &out); err != nil {
 		return out, fmt.Errorf("read what 'host %s' said: %w", command, err)
 	}
 	health.PlainAll(&out)
