@@ -431,6 +431,32 @@ func TestReplaceByItselfTakenBack(t *testing.T) {
 	}
 }
 
+// A sentry that is taken out while it is replaced, and is put back before its old machine is cleared, is a third machine.
+func TestPutBackWhileItsOldMachineIsNoted(t *testing.T) {
+	s, p := halfReplaced(t)
+	s = anew(t, s, p)
+	v, _ := s.own.inventory.Host("validator")
+	a := p.on[p.at(v).Folder]
+	a.mu.Lock()
+	a.unlinked = nil
+	a.mu.Unlock()
+	full := s.Config
+	s.Config.Sentries = slices.Clone(full.Sentries)[1:]
+	pl, err := s.Plan(t.Context())
+	must(t, err)
+	cutOffAfter[plan.DestroyHost](t, s, pl)
+	s = anew(t, s, p)
+	s.Config.Sentries = slices.Clone(full.Sentries)
+	s.Config.Sentries[0].Address = "10.0.0.7"
+	applies(t, s)
+	if h, _ := s.own.inventory.Host("s1"); h.Machine() != "s1--1" || h.Address != "10.0.0.7" || len(s.own.inventory.Replaced) > 0 {
+		t.Errorf("s1 is %+v, replaced %+v", h, s.own.inventory.Replaced)
+	}
+	if words := applies(t, s); len(words) > 0 || len(p.on) != 6 {
+		t.Errorf("left to do: %q, %d agents run", words, len(p.on))
+	}
+}
+
 // cutOffAfter does a plan until the first step of a kind is done.
 func cutOffAfter[S plan.Step](t *testing.T, s *Session, p plan.Plan) {
 	t.Helper()

@@ -97,6 +97,20 @@ func Successor(name string, c config.Deployment, own deployment.Inventory, head 
 	return next, identity
 }
 
+// fresh is the number of the first machine of a host that no inventory knows: after those that had its name and are not cleared yet.
+func fresh(name string, c config.Deployment, own deployment.Inventory) int {
+	h := deployment.Host{Name: name}
+	for _, was := range own.Replaced {
+		if was.Name == name {
+			h.Number = max(h.Number, was.Number+1)
+		}
+	}
+	for h.Number > 0 && taken(h.Machine(), c, own) {
+		h.Number++
+	}
+	return h.Number
+}
+
 // TakenBack is the machine that is its host again if the replacement that has begun is taken back.
 func TakenBack(name string, own deployment.Inventory, have ObservedDeployment) (deployment.Host, error) {
 	if have.Head == nil {
@@ -293,8 +307,14 @@ func (b *builder) join(s side, names []string) {
 
 // pending are those of the sentries that come which the roster has already.
 func (b *builder) pending() []string {
-	leave := swaps(b.want, b.have.Own)
-	return slices.DeleteFunc(slices.Clone(b.coming), func(name string) bool { return slices.Contains(leave, name) })
+	leave, head := swaps(b.want, b.have.Own), b.have.Own.Head
+	return slices.DeleteFunc(slices.Clone(b.coming), func(name string) bool {
+		if head == nil {
+			return true
+		}
+		_, is := head.Member(name)
+		return !is || slices.Contains(leave, name)
+	})
 }
 
 // comes are the sentries that take the place of another.

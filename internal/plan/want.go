@@ -287,6 +287,8 @@ func (r *resolver) own(to *deployment.Inventory, c config.Deployment, name strin
 		if h.Bought() {
 			h.VolumeDevice = was.VolumeDevice
 		}
+	} else {
+		h.Number = fresh(name, c, r.Own)
 	}
 	if role == roster.RoleValidator {
 		h.Listen.P2P = loopback(portP2P) // it takes nobody in
