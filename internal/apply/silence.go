@@ -26,8 +26,15 @@ func (u *Unproven) Error() string {
 // the kind.
 func Gone(p plan.Plan) string {
 	for _, st := range p.Steps() {
-		if e, is := st.(plan.Enroll); is && e.Anew {
-			return e.Name
+		switch st := st.(type) {
+		case plan.Enroll:
+			if st.Anew {
+				return st.Name
+			}
+		case plan.PublishRoster:
+			if st.Anew != "" {
+				return st.Anew
+			}
 		}
 	}
 	return ""

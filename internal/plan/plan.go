@@ -319,7 +319,7 @@ func (b *builder) follow(s side) {
 		for _, r := range steps {
 			words, head = append(words, changes(head, r)...), r
 		}
-		b.stage([]Step{PublishRoster{on, steps[0].Generation, words}})
+		b.stage([]Step{PublishRoster{on, steps[0].Generation, words, b.another(s)}})
 	} else {
 		b.stage(b.behind(s))
 	}
@@ -337,6 +337,20 @@ func (b *builder) follow(s side) {
 	}
 	b.stage(validator)
 	b.target = target
+}
+
+// another names a validator whose place in the roster another host takes, or "".
+func (b *builder) another(s side) string {
+	if s.have.Head == nil || s.want.Deployment != b.want.Own.Deployment {
+		return ""
+	}
+	for _, m := range s.have.Head.Members {
+		h, wanted := s.want.Host(m.Name)
+		if m.Role == roster.RoleValidator && wanted && h.Role == m.Role && stranger(s.have.Hosts[m.Name], m, s.have.Head) {
+			return m.Name
+		}
+	}
+	return ""
 }
 
 // changes puts the difference of two generations into words.

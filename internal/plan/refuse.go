@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -73,10 +74,10 @@ func refuse(want Want, have Observed) error {
 			}
 		}
 		if m.Role == roster.RoleValidator && wanted && h.Role == m.Role && o.Exists && bare(o, have.Own.Head) && !want.ReplaceLost {
-			return &Refusal{
-				Why:  fmt.Sprintf("host %q is in the roster and holds the consensus key, but what is there now is not enrolled and has another key or none", m.Name),
-				Next: "bring the host back as it was; or, if that is lost for ever, run 'pressenter apply --replace-lost' and restore the key with 'pressenter key restore'",
-			}
+			return notAsItWas(m.Name, "is not enrolled and has another key or none")
+		}
+		if m.Role == roster.RoleValidator && wanted && h.Role == m.Role && stranger(o, m, have.Own.Head) && !want.ReplaceLost {
+			return notAsItWas(m.Name, "was made anew and has another key or none")
 		}
 	}
 	if !survives && sentries(have.Own.Head) > 0 {
@@ -86,6 +87,21 @@ func refuse(want Want, have Observed) error {
 		}
 	}
 	return nil
+}
+
+// notAsItWas refuses a validator's host that is not the one that it was.
+func notAsItWas(name, what string) error {
+	return &Refusal{
+		Why:  fmt.Sprintf("host %q is in the roster and holds the consensus key, but what is there now %s", name, what),
+		Next: "bring the host back as it was; or, if that is lost for ever, run 'pressenter apply --replace-lost' and restore the key with 'pressenter key restore'",
+	}
+}
+
+// stranger says whether a validator's host is another one than the member of the roster, and does not hold the deployment's key:
+// one that was made anew by an apply that was cut off before the roster had it.
+func stranger(o ObservedHost, m roster.Member, head *roster.Roster) bool {
+	e := o.Status.Enrolled
+	return o.Away == "" && e != nil && !bytes.Equal(e.Identity, m.Identity[:]) && !head.Signer.PubKey.IsZero() && !hasKey(o, head)
 }
 
 // bare says whether a validator's host would bear its keys now, although the deployment has one: it was made anew, by an apply

@@ -186,12 +186,12 @@ func TestMadeAnew(t *testing.T) {
 			delete(s.hosts[1], "validator")
 			s.replaceLost = true
 			p, err := s.apply(crash)
-			at := slices.IndexFunc(p.Steps(), func(st Step) bool { e, is := st.(Enroll); return is && e.Anew && e.Name == "validator" })
-			if at < 0 {
+			at := slices.IndexFunc(p.Steps(), func(st Step) bool { r, is := st.(PublishRoster); return is && r.Deployment == "hub" })
+			if at < 0 || !makesAnew(p) {
 				t.Fatalf("%s: no step says that it is made anew:\n%s", name, words(p, nil))
 			}
 			if !errors.Is(err, errCrash) || crash > at+1 {
-				break // it bore its keys
+				break // it is in the roster
 			}
 			s.replaceLost = false
 			var refusal *Refusal
@@ -199,9 +199,24 @@ func TestMadeAnew(t *testing.T) {
 				t.Errorf("%s: killed before step %d, a plain apply goes on: %v\n%s", name, crash, err, words(p, nil))
 			}
 			s.replaceLost = true
+			if _, p, err := s.plan(); err != nil || !makesAnew(p) {
+				t.Errorf("%s: killed before step %d, then no step says that it is made anew: %v\n%s", name, crash, err, words(p, nil))
+			}
 			settles(t, s, "in the end")
+			if _, p, err := s.plan(); err != nil || makesAnew(p) {
+				t.Errorf("%s: killed before step %d, it is made anew twice: %v\n%s", name, crash, err, words(p, nil))
+			}
 		}
 	}
+}
+
+// makesAnew says whether a step says that the validator is made anew.
+func makesAnew(p Plan) bool {
+	return slices.ContainsFunc(p.Steps(), func(st Step) bool {
+		e, enrols := st.(Enroll)
+		r, publishes := st.(PublishRoster)
+		return enrols && e.Anew && e.Name == "validator" || publishes && r.Anew == "validator"
+	})
 }
 
 // A validator whose record alone is lost is the one that it was if its key says so, and none else.

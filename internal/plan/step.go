@@ -111,6 +111,8 @@ type (
 		On
 		Generation uint64   `json:"generation"`
 		Changes    []string `json:"changes"`
+		// Anew is a validator whose host is not the one that the roster has, and is not seen to have its key.
+		Anew string `json:"anew,omitempty"`
 	}
 	// SyncRoster brings a host that was away to the newest generation.
 	SyncRoster struct{ On }
