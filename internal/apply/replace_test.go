@@ -457,6 +457,41 @@ func TestPutBackWhileItsOldMachineIsNoted(t *testing.T) {
 	}
 }
 
+// The roster forks while the machine that takes the place of s1 is half made: it is healed without that, and the replacement goes on.
+func TestForkWhileReplaced(t *testing.T) {
+	s, p := up(t)
+	before := s.Head()
+	s.Config.Sentries = slices.Clone(s.Config.Sentries)
+	s.Config.Sentries[0].Address, s.Replace = "10.0.0.9", "s1"
+	pl, err := s.Plan(t.Context())
+	must(t, err)
+	cutOffAfter[plan.CreateHost](t, s, pl)
+	k, err := s.keys(s.own)
+	must(t, err)
+	var envs []roster.Envelope
+	for _, price := range []string{"1uprac", "2uprac"} {
+		n := roster.Next(before)
+		n.Chain.MinGasPrice = price
+		e, err := roster.Sign(n, k.AdminKey())
+		must(t, err)
+		envs = append(envs, e)
+	}
+	must(t, s.own.rosters.Learn(envs))
+	s = anew(t, s, p)
+	applies(t, s)
+	if s.Head() == nil || p.on[filepath.Join(p.root, "10.0.0.2")] == nil {
+		t.Fatal("it is not healed, or the old machine is gone")
+	}
+	applies(t, s)
+	if words := applies(t, s); len(words) > 0 {
+		t.Errorf("left to do: %q", words)
+	}
+	was, _ := before.Member("s1")
+	if m, is := s.Head().Member("s1"); !is || m.Identity == was.Identity || len(s.own.inventory.Replaced) > 0 {
+		t.Errorf("s1 is %+v, replaced %+v", m, s.own.inventory.Replaced)
+	}
+}
+
 // cutOffAfter does a plan until the first step of a kind is done.
 func cutOffAfter[S plan.Step](t *testing.T, s *Session, p plan.Plan) {
 	t.Helper()

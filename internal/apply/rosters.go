@@ -167,7 +167,8 @@ func (s *Session) pushAll(ctx context.Context, side *sideState) error {
 		}
 		needed := true
 		if head != nil && h.Role == roster.RoleSentry {
-			_, needed = head.Member(h.Name)
+			_, member := head.Member(h.Name)
+			needed = member && serving(side, h).Machine() == h.Machine() // not one that is to be the member, and is half made
 		}
 		g.Go(func() error {
 			if needed && !side.inventory.WasReplaced(h) {

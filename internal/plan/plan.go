@@ -112,9 +112,10 @@ func Make(want Want, have Observed) (Plan, error) {
 	sides[0].peers = WorldPeers(want, sides[1].have.enrolled()) // of those that are not made anew
 	sides[1].peers = OwnPeers(want, sides[0].have.enrolled())
 	b.setUp(sides)
-	for _, s := range sides {
-		b.follow(s)
+	if !have.Own.Fork { // the world dials ours, and who they are is known only once the fork is healed
+		b.follow(sides[0])
 	}
+	b.follow(sides[1])
 	if have.Own.Fork {
 		b.returns = nil // one side of it may still have their hosts
 	}

@@ -123,6 +123,32 @@ func replaceCrash(t *testing.T, yaml, then string, lost bool, again string, cras
 	return more
 }
 
+// A fork at any step of a replacement is healed, and then the replacement goes on.
+func TestForkWhileReplaced(t *testing.T) {
+	for _, tt := range []struct{ yaml, then string }{
+		{boughtYAML, boughtYAML}, {broughtYAML, strings.Replace(broughtYAML, "192.0.2.2}", "192.0.2.9}", 1)},
+	} {
+		for crash := 2; ; crash++ {
+			s := upBy(t, tt.yaml)
+			was := roster.Key(s.hosts[1]["s1"].enrolled.Identity)
+			s.config, s.replace = parse(t, tt.then), "s1"
+			_, err := s.apply(crash)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, errCrash) {
+				t.Fatal(err)
+			}
+			s.replace = ""
+			fork(t, s)
+			settles(t, s, fmt.Sprintf("crash %d", crash))
+			if m, is := s.logs[1].State().Head.Member("s1"); !is || m.Identity == was || len(s.saved[1].Replaced) > 0 {
+				t.Errorf("crash %d: s1 is %+v, replaced %+v", crash, m, s.saved[1].Replaced)
+			}
+		}
+	}
+}
+
 // A machine that does not come up is replaced by yet another one.
 func TestReplacedTwice(t *testing.T) {
 	s := upBy(t, boughtYAML)

@@ -437,6 +437,11 @@ func (s *sim) publishTarget(i int, w Want, want deployment.Inventory) error {
 	} else {
 		peers = WorldPeers(w, s.enrolled(1))
 	}
+	for _, h := range w.Own.Hosts { // as apply's peersOf does
+		if v := s.hosts[1][h.Name]; i == 0 && (v == nil || v.enrolled == nil) {
+			return fmt.Errorf("host %q is not enrolled yet", h.Name)
+		}
+	}
 	for range 3 {
 		var head *roster.Roster
 		if s.logs[i] != nil {
@@ -479,11 +484,17 @@ func (s *sim) pushAll(i int) error {
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.hosts[i])) {
 		err := s.push(i, name)
-		if _, member := head.Member(name); member || !errors.Is(err, errUnreachable) {
+		if s.needs(i, head, name) || !errors.Is(err, errUnreachable) {
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// needs says whether a host has to follow a roster: it has it, and not the machine whose place it is to take.
+func (s *sim) needs(i int, head *roster.Roster, name string) bool {
+	m, member := head.Member(name)
+	return member && !slices.ContainsFunc(s.saved[i].Replaced, func(h deployment.Host) bool { return h.Identity == m.Identity })
 }
 
 // push tells a host the newest roster; the host follows it.
