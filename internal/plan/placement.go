@@ -157,23 +157,30 @@ func elsewhere(cloud tofu.Cloud, name string, c config.Deployment, resolved, sav
 	return best
 }
 
-// apart is the number of the group for a host: that of the machine it has, or the first that is not full in its region.
+// apart is the number of the group for a host: that of the machine it has, or the first that is not full in its region. One that was
+// chosen for a machine that is not bought yet is kept while there is room in it.
 func apart(cloud tofu.Cloud, h deployment.Host, resolved, saved deployment.Inventory) int {
-	if was, known := saved.Host(h.Name); known && was.Provider == h.Provider && was.Region == h.Region {
+	was, known := saved.Host(h.Name)
+	known = known && was.Provider == h.Provider && was.Region == h.Region
+	if known && was.Address != "" {
 		return was.Spread
 	}
 	members := map[int]map[string]bool{}
-	for _, other := range slices.Concat(resolved.Hosts, saved.Hosts) { // also of those that leave: they are there until then
-		if other.Name == h.Name || other.Provider != h.Provider || other.Region != h.Region {
+	for _, other := range slices.Concat(resolved.Hosts, saved.All()) { // also of those that leave: they are there until then
+		if other.Machine() == h.Machine() || other.Provider != h.Provider || other.Region != h.Region {
 			continue
 		}
 		if members[other.Spread] == nil {
 			members[other.Spread] = map[string]bool{}
 		}
-		members[other.Spread][other.Name] = true
+		members[other.Spread][other.Machine()] = true
+	}
+	full := func(n int) bool { return cloud.Together > 0 && len(members[n]) >= cloud.Together }
+	if known && !full(was.Spread) {
+		return was.Spread
 	}
 	n := 0
-	for cloud.Together > 0 && len(members[n]) >= cloud.Together {
+	for full(n) {
 		n++
 	}
 	return n

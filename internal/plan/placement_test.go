@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -142,6 +143,35 @@ func TestGroupsAreNotOverfilled(t *testing.T) {
 		}
 		if first, _ := after.Host(fmt.Sprintf("s%d", 2*limit(cloud)+1)); groupName(first.Spread) == "all" {
 			t.Errorf("a new host is in a group of which not all have left yet")
+		}
+	}
+}
+
+// A group that is full takes no machine in the place of another: both are there for a while.
+func TestReplacedWhereAGroupIsFull(t *testing.T) {
+	cloud, _ := tofu.Lookup("hetzner")
+	yaml := "apiVersion: pressenter/v1\nkind: Deployment\nname: hub\nchain: practice\nprovider: hetzner\nvalidator: {region: fsn1}\nsentries:\n"
+	for i := 1; i <= 12; i++ {
+		yaml += fmt.Sprintf("  - {name: s%d, region: fsn1}\n", i)
+	}
+	for _, name := range []string{"s1", "s12"} {
+		s := upBy(t, yaml)
+		for n := 2; n < 5; n++ { // noted, then bought: it is decided once
+			s.replace = name
+			if _, err := s.apply(n); !errors.Is(err, errCrash) {
+				t.Fatal(err)
+			}
+			there := s.resolve().Own
+			there.Replaced = s.saved[1].Replaced
+			groups := map[string]int{}
+			for _, m := range Machines(there, nil).Hosts {
+				groups[m.Group]++
+			}
+			for group, n := range groups {
+				if n > cloud.Together {
+					t.Errorf("%s: %d machines are in %s, which takes %d", name, n, group, cloud.Together)
+				}
+			}
 		}
 	}
 }
