@@ -33,7 +33,7 @@ func Replace(name string, c config.Deployment, own deployment.Inventory, have Ob
 	was, known := own.Host(name)
 	o, m := have.Hosts[name], c.Sentries[i].Machine
 	switch {
-	case replacing(own, name) && known && was.Exists() && goesElsewhere(c, m, was):
+	case replacing(own, name) && known && was.Exists() && goesElsewhere(c, m, was) && (o.Away == "" || toBeCleared(c, m, own)):
 		return Apply, &Refusal{
 			Why: fmt.Sprintf("%s is being replaced, by %s; the config says another machine now", name, supplied(was.Provider)),
 			Next: fmt.Sprintf("run 'pressenter replace %s --cancel' if it is to stay where it was; or put the config back as it was, "+
@@ -80,6 +80,11 @@ func irreplaceable(name string, c config.Deployment) error {
 // replacing says whether the machine of a host was replaced and is not given back yet.
 func replacing(own deployment.Inventory, name string) bool {
 	return slices.ContainsFunc(own.Replaced, func(h deployment.Host) bool { return h.Name == name })
+}
+
+// toBeCleared says whether the config has a server for a host that was replaced and is to be cleared.
+func toBeCleared(c config.Deployment, m config.Machine, own deployment.Inventory) bool {
+	return slices.ContainsFunc(own.Replaced, func(was deployment.Host) bool { return !was.Bought() && !goesElsewhere(c, m, was) })
 }
 
 // Successor is the host that takes the place of the machine that a host of that name is.

@@ -167,6 +167,39 @@ func TestReplacedTwice(t *testing.T) {
 	}
 }
 
+// A brought server that dies while it takes the place of one that is lost is replaced by a third, wherever the first replacement was
+// cut off. The one that is to be cleared is none.
+func TestBroughtReplacedTwice(t *testing.T) {
+	at := func(address string) string { return strings.Replace(broughtYAML, "192.0.2.2}", address+"}", 1) }
+	for crash := 4; ; crash++ {
+		s := upBy(t, broughtYAML)
+		s.lost["s1"] = true
+		s.config, s.replace = parse(t, at("192.0.2.9")), "s1"
+		p, err := s.apply(crash)
+		if !errors.Is(err, errCrash) {
+			break
+		}
+		s.lost["s1--1"] = true
+		if _, cleared := p.Steps()[crash-1].(AwaitSigning); cleared {
+			break
+		}
+		s.config = parse(t, broughtYAML)
+		var refusal *Refusal
+		if _, p, err := s.plan(); !errors.As(err, &refusal) {
+			t.Errorf("crash %d, config put back: %v\n%s", crash, err, words(p, nil))
+		}
+		s.config = parse(t, at("192.0.2.10"))
+		if p, err := s.apply(0); err != nil {
+			t.Fatalf("crash %d: %v\n%s", crash, err, words(p, nil))
+		}
+		s.replace = ""
+		settles(t, s, fmt.Sprintf("crash %d", crash))
+		if h, _ := s.saved[1].Host("s1"); h.Address != "192.0.2.10" || len(s.saved[1].Replaced) > 0 {
+			t.Errorf("crash %d: s1 is %+v, replaced %+v", crash, h, s.saved[1].Replaced)
+		}
+	}
+}
+
 // Sentries that come and go cost a validator on a server no restart; one on this computer it does.
 func TestRestartsForSentries(t *testing.T) {
 	for name, tt := range map[string]struct {
