@@ -78,7 +78,8 @@ type Session struct {
 	Build string
 	// ReplaceLost makes a new validator host where the old one's folder is gone.
 	ReplaceLost bool
-	// Unreached are bought hosts that a destroy may pass over where they cannot be reached: their machines are given back.
+	// Unreached are bought hosts that a destroy may pass over where they cannot be reached: their machines are given back. They are
+	// also brought machines that were sentries, which an apply may leave as they are where they refuse to be cleared.
 	Unreached []string
 	// Anew is the validator that a person lets a plan make anew, after the proof that its key is silent.
 	Anew string

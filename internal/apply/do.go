@@ -394,15 +394,22 @@ func (s *Session) removeHost(ctx context.Context, side *sideState, h deployment.
 		return err
 	}
 	keep := filepath.Join(side.dir.Operator(), "removed", h.Name)
-	if !h.Bought() || h.Role != roster.RoleSentry {
+	if !h.OnMachine() || h.Role != roster.RoleSentry {
 		return s.Provider.Destroy(ctx, h, keep)
 	}
 	within, cancel := context.WithTimeout(ctx, pollTimeout)
 	defer cancel()
-	if err := s.Provider.Destroy(within, h, keep); err != nil { // one that was broken into does not keep its machine by that
+	switch err := s.Provider.Destroy(within, h, keep); {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case h.Bought(): // one that was broken into does not keep its machine by that
 		s.progress(Event{Word: fmt.Sprintf("%s was not stopped, and goes on until its machine is given back: %v", h.Name, err), Why: true})
+	case s.unreached(h):
+		s.progress(Event{Word: fmt.Sprintf("%s (%s) was not cleared, and is forgotten: %v", h.Name, h.Address, err), Why: true})
+	default:
+		return fmt.Errorf("%w; it is out of the roster. If the server is not yours any more, run 'pressenter apply --unreached %s'", err, h.Machine())
 	}
-	return ctx.Err()
+	return nil
 }
 
 // awaitSigning waits until a commit read from another validator holds our non-nil precommit, and is newer than all there

@@ -492,6 +492,31 @@ func TestForkWhileReplaced(t *testing.T) {
 	}
 }
 
+// A brought sentry that refuses to be cleared, once it has left or was replaced, is left as it is if a person names it.
+func TestRefusesToBeCleared(t *testing.T) {
+	for _, moves := range []bool{true, false} {
+		s, p := up(t)
+		s.Provider = breaks{p, "s1", false}
+		s.Config.Sentries = slices.Clone(s.Config.Sentries)
+		if moves {
+			s.Config.Sentries[0].Address, s.Replace = "10.0.0.9", "s1"
+		} else {
+			s.Config.Sentries = s.Config.Sentries[1:]
+		}
+		pl, err := s.Plan(t.Context())
+		must(t, err)
+		if err := s.Do(t.Context(), pl); !errors.Is(err, errBroke) || !strings.Contains(err.Error(), "apply --unreached s1'") {
+			t.Errorf("moves %v: %v", moves, err)
+		}
+		s = anew(t, s, breaks{p, "s1", false})
+		s.Unreached = []string{"s1"}
+		applies(t, s)
+		if words := applies(t, s); len(words) > 0 || len(s.own.inventory.Replaced) > 0 {
+			t.Errorf("moves %v: left to do: %q, replaced %+v", moves, words, s.own.inventory.Replaced)
+		}
+	}
+}
+
 // cutOffAfter does a plan until the first step of a kind is done.
 func cutOffAfter[S plan.Step](t *testing.T, s *Session, p plan.Plan) {
 	t.Helper()

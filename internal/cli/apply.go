@@ -64,6 +64,7 @@ func daemonFlag(c *cobra.Command, g *global) {
 
 func newApplyCmd(g *global) *cobra.Command {
 	var yes, lost bool
+	var unreached []string
 	var given proof
 	c := &cobra.Command{
 		Use: "apply", Short: "Make the world as the config says", Args: cobra.NoArgs,
@@ -74,7 +75,7 @@ func newApplyCmd(g *global) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s.ReplaceLost, s.Confirmed = lost, given.confirm
+			s.ReplaceLost, s.Confirmed, s.Unreached = lost, given.confirm, unreached
 			return runApply(c, s, yes, &given)
 		},
 	}
@@ -82,6 +83,7 @@ func newApplyCmd(g *global) *cobra.Command {
 	given.flags(c)
 	unaskedFlag(c, g)
 	lookedFlag(c, g)
+	c.Flags().StringArrayVar(&unreached, "unreached", nil, "the machine of a brought sentry that leaves and refuses to be cleared: it is left as it is")
 	c.Flags().BoolVar(&lost, "replace-lost", false, "the validator's host is lost for ever: make a new one, to which the key is restored")
 	daemonFlag(c, g)
 	return c

@@ -120,15 +120,16 @@ func Make(want Want, have Observed) (Plan, error) {
 		b.returns = nil // one side of it may still have their hosts
 	}
 	b.unprotect(b.returns) // first: a cloud that refuses it would leave machines that run nothing and are paid for
+	obliges := func(h deployment.Host) bool { return !brought(h) }
 	for _, s := range sides {
-		b.destroy(s)
+		b.destroy(s, obliges)
 	}
-	if !have.Own.Fork {
-		b.discard(sides[1])
-	}
+	b.discard(sides[1], obliges)
 	if len(b.returns) > 0 {
 		b.stage([]Step{ReturnMachines{On{Deployment: want.Own.Deployment}, b.returns}})
 	}
+	b.destroy(sides[1], brought) // last: one that refuses to be cleared keeps nothing else from its end
+	b.discard(sides[1], brought)
 	b.cost(have.Bought)
 	b.setsUp()
 	b.placement()
@@ -424,14 +425,20 @@ func local(o ObservedHost, r *roster.Roster, m roster.Member) node.Local {
 	return l
 }
 
+// brought says whether a host is a sentry on a server that somebody else has: it may not be there for us any more, and nothing that
+// is paid for ends with it.
+func brought(h deployment.Host) bool {
+	return h.Role == roster.RoleSentry && h.OnMachine() && !h.Bought()
+}
+
 // destroy removes the hosts that are no longer wanted. By then no roster has them.
-func (b *builder) destroy(s side) {
+func (b *builder) destroy(s side, which func(deployment.Host) bool) {
 	if s.have.Fork {
 		return // one side of it may still have the host
 	}
 	var out []Step
 	for _, name := range slices.Sorted(maps.Keys(s.have.Hosts)) {
-		if _, wanted := s.want.Host(name); !wanted {
+		if _, wanted := s.want.Host(name); !wanted && which(s.have.Hosts[name].Host) {
 			out = append(out, DestroyHost{On{s.want.Deployment, name}, string(s.have.Hosts[name].Host.Role)})
 		}
 	}

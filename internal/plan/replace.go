@@ -338,9 +338,12 @@ func comes(want Want, have ObservedDeployment) []string {
 }
 
 // discard removes machines whose place others have taken.
-func (b *builder) discard(s side) {
+func (b *builder) discard(s side, which func(deployment.Host) bool) {
 	var out []Step
 	for _, o := range s.have.Replaced {
+		if s.have.Fork || !which(o.Host) {
+			continue
+		}
 		out = append(out, RemoveReplaced{On{s.want.Deployment, o.Host.Name}, o.Host.Machine(), cmp.Or(o.Host.Public, o.Host.Folder)})
 	}
 	slices.SortFunc(out, func(a, b Step) int { return cmp.Compare(a.String(), b.String()) })

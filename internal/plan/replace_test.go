@@ -200,6 +200,28 @@ func TestBroughtReplacedTwice(t *testing.T) {
 	}
 }
 
+// A brought sentry that leaves is cleared last: one that refuses keeps no machine that is paid for from being given back.
+func TestBroughtIsClearedLast(t *testing.T) {
+	third := boughtYAML + "  - {name: s3, provider: ssh, address: 192.0.2.4}\n"
+	s := upBy(t, third)
+	s.config, s.replace = parse(t, boughtYAML), "s1"
+	p, err := s.apply(0)
+	order := map[string]int{}
+	for i, st := range p.Steps() {
+		switch st := st.(type) {
+		case ReturnMachines:
+			order["given back"] = i
+		case DestroyHost:
+			order["cleared "+st.Name] = i
+		}
+	}
+	if err != nil || order["given back"] == 0 || order["cleared s3"] < order["given back"] {
+		t.Errorf("%v\n%s", err, words(p, nil))
+	}
+	s.replace = ""
+	settles(t, s, "then")
+}
+
 // Sentries that come and go cost a validator on a server no restart; one on this computer it does.
 func TestRestartsForSentries(t *testing.T) {
 	for name, tt := range map[string]struct {
