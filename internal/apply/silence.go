@@ -119,6 +119,7 @@ func (s *Session) silenceWatch(ctx context.Context, address string) (*silenceWat
 			if side == s.own && !slices.Contains(linked, h.Name) {
 				continue
 			}
+			h = serving(side, h)
 			if err := s.watchedBy(ctx, side, h, w); err != nil {
 				why = append(why, fmt.Errorf("%s: %w", h.Name, err))
 				continue
@@ -170,7 +171,7 @@ func (s *Session) linkedSentries(ctx context.Context) ([]string, error) {
 		if h.Role != roster.RoleSentry {
 			continue
 		}
-		c := s.Provider.Client(h)
+		c := s.Provider.Client(serving(s.own, h))
 		st, err := c.Status(ctx)
 		c.Close()
 		if err != nil {

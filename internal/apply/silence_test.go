@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/api"
+	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
 )
 
@@ -174,5 +177,29 @@ func TestGone(t *testing.T) {
 	s = anew(t, s, f) // which does it no second time
 	if p, err := s.Plan(t.Context()); err != nil || Gone(p) != "" {
 		t.Errorf("again: %v, %v", p.Steps(), err)
+	}
+}
+
+// While a sentry is replaced it is the machine that the roster has which watches, and whose links count.
+func TestSilenceWhileReplaced(t *testing.T) {
+	s, f := silentFarm(t)
+	m, _ := s.Head().Member("s1")
+	v, _ := s.Head().Member("validator")
+	old, _ := s.own.inventory.Host("s1")
+	s.own.inventory.Replace(deployment.Host{Name: "s1", Role: roster.RoleSentry, Number: 1, Folder: t.TempDir()}, m.Identity)
+	linked, err := s.linkedSentries(t.Context())
+	if must(t, err); !slices.Contains(linked, "s1") {
+		t.Errorf("linked are %v", linked)
+	}
+	watched := false
+	f.sees = func(host string, _ int64, _ *api.Seen) { watched = watched || host == "s1" }
+	must(t, s.ProveSilence(t.Context()))
+	if !watched {
+		t.Error("s1 did not watch")
+	}
+	f.on[old.Folder].linked = append(f.on[old.Folder].linked, api.Peer{NodeID: v.NodeID})
+	var no *Unproven
+	if err := s.ProveSilence(t.Context()); !errors.As(err, &no) || !strings.Contains(err.Error(), "s1 has a link to the node of validator") {
+		t.Errorf("it has a link to the one that is to be lost: %v", err)
 	}
 }
