@@ -133,6 +133,9 @@ func (s *Session) spread(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	hosts := slices.Clone(s.own.inventory.Hosts)
+	for i, h := range hosts {
+		hosts[i] = serving(s.own, h)
+	}
 	type told struct {
 		host deployment.Host
 		err  error

@@ -136,3 +136,16 @@ func TestInvitable(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// While a sentry is replaced it is the machine that the roster has which is told, and not the one that is to come.
+func TestInviteWhileReplaced(t *testing.T) {
+	o := newInviter(t)
+	o.start(t, "s1")
+	m, _ := o.own.rosters.State().Head.Member("s1")
+	o.own.inventory.Replace(deployment.Host{Name: "s1", Role: roster.RoleSentry, Number: 1, Folder: t.TempDir()}, m.Identity)
+	_, err := o.invite(t.Context(), guest(100), false)
+	must(t, err)
+	if _, member := o.agents["s1"].store.State().Head.Member("s3"); !member {
+		t.Error("s1 was not told")
+	}
+}
