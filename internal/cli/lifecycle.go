@@ -153,7 +153,7 @@ func newDestroyCmd(g *global) *cobra.Command {
 	}
 	lookedFlag(c, g)
 	c.Flags().StringVar(&name, "name", "", "the deployment's name, instead of typing it")
-	c.Flags().StringArrayVar(&unreached, "unreached", nil, "a bought host that is dead or deleted: its machine is given back unseen, and its sign state is not kept")
+	c.Flags().StringArrayVar(&unreached, "unreached", nil, "a bought host that is dead or deleted: its machine is given back unseen, and its sign state is not kept; or the machine, as the refusal names it, of a sentry that was replaced")
 	c.Flags().BoolVar(&keys, "delete-keys", false, "destroy consensus keys, their backups and the keyring too")
 	return c
 }
