@@ -233,9 +233,15 @@ func TestDestroyProvesThatTheCloudLetsGo(t *testing.T) {
 	if len(m.own.inventory.Hosts) != 3 || m.own.inventory.Destroying {
 		t.Errorf("%d hosts, begun %v", len(m.own.inventory.Hosts), m.own.inventory.Destroying)
 	}
+	if must(t, m.Session.Look(t.Context())); !m.Session.Observed().Unprotected {
+		t.Error("nobody sees that machines may be unprotected")
+	}
 	m.refuses("", "")
 	m.again()
 	applies(t, m.Session) // it protects again what was let go
+	if must(t, m.Session.Look(t.Context())); m.Session.Observed().Unprotected {
+		t.Error("they are said to be unprotected still")
+	}
 	if p, err := m.Session.Plan(t.Context()); err != nil || !p.Empty() {
 		t.Errorf("the deployment does not go on: %v, %v", p.Steps(), err)
 	}

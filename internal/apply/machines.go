@@ -59,6 +59,12 @@ func (s *Session) observeMachines(ctx context.Context) error {
 		return err
 	}
 	s.have.Machines = p.Changes
+	if s.own.inventory.Unprotected && p.Empty() && len(s.locks) > 0 { // all is as it should be, by whomever
+		s.own.inventory.Unprotected = false
+		if err := s.own.dir.SaveInventory(s.own.inventory); err != nil {
+			return err
+		}
+	}
 	s.have.OperatorAt = s.operatorAt(ctx)
 	s.have.Checks, err = s.preflight(ctx, w, p)
 	return err
@@ -310,7 +316,7 @@ func (s *Session) takeMachines(ctx context.Context, w *provision.Workspace) erro
 		s.want.Own.Put(h)
 		s.own.inventory.Put(h)
 	}
-	s.own.inventory.Openings = s.want.Own.Openings
+	s.own.inventory.Openings, s.own.inventory.Unprotected = s.want.Own.Openings, false
 	s.own.inventory.AdminCIDRs = append([]string{}, s.want.Own.AdminCIDRs...)
 	return errors.Join(append(errs, s.own.dir.SaveInventory(s.own.inventory))...)
 }

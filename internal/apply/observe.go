@@ -28,6 +28,7 @@ const askTimeout = 5 * time.Second
 func (s *Session) Observe(ctx context.Context) error {
 	var err error
 	s.have.Destroying = s.DestroyBegun()
+	s.have.Unprotected = s.own.inventory.Unprotected && !s.have.Destroying
 	if s.have.World, err = s.observe(ctx, s.world, s.want.World); err != nil {
 		return err
 	}

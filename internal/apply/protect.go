@@ -57,6 +57,12 @@ func (s *Session) release(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if len(p.Protected()) > 0 {
+		s.own.inventory.Unprotected = true
+		if err := s.own.dir.SaveInventory(s.own.inventory); err != nil {
+			return err
+		}
+	}
 	if _, err := s.unprotect(ctx, w, p); err != nil {
 		return &StillProtected{err}
 	}

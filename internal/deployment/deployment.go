@@ -66,8 +66,10 @@ type Inventory struct {
 	// Clouds are those in which something was bought and not yet given back.
 	Clouds []string `json:"clouds,omitempty"`
 	// Destroying: a destroy was begun. Hosts that are not here any more were destroyed, and not lost.
-	Destroying bool   `json:"destroying,omitempty"`
-	Hosts      []Host `json:"hosts"`
+	Destroying bool `json:"destroying,omitempty"`
+	// Unprotected: a destroy that may not have begun took the clouds' protection off machines.
+	Unprotected bool   `json:"unprotected,omitempty"`
+	Hosts       []Host `json:"hosts"`
 	// Replaced are machines whose host is another machine by now, or soon: they stay until that has joined.
 	Replaced []Host `json:"replaced,omitempty"`
 	// Devices are stock WireGuard devices in the mesh. They are of the config alone.

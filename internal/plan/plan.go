@@ -39,6 +39,8 @@ type Observed struct {
 	Signing bool `json:"signing"`
 	// Destroying says that a destroy was begun and is not finished.
 	Destroying bool `json:"destroying,omitempty"`
+	// Unprotected says that a destroy which was not begun took the clouds' protection off machines.
+	Unprotected bool `json:"unprotected,omitempty"`
 }
 
 // ObservedDeployment is what is there of one deployment.

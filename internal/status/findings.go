@@ -25,6 +25,13 @@ func findings(s Status, have plan.Observed) []health.Finding {
 			Next:    "Run 'pressenter destroy' again: it goes on where it stopped.",
 		})
 	}
+	if have.Unprotected {
+		out = append(out, health.Finding{
+			Code: "unprotected", Severity: health.Warning, Subject: s.Deployment,
+			Message: "A destroy that stopped before it began took the clouds' protection off: nothing there keeps the validator's machine from being deleted.",
+			Next:    "Run 'pressenter apply', which protects it again, or 'pressenter destroy'.",
+		})
+	}
 	for _, d := range s.Deployments {
 		if d.Fork {
 			out = append(out, health.Finding{

@@ -177,6 +177,16 @@ func TestDestroyBegunIsAFinding(t *testing.T) {
 	}
 }
 
+// That a destroy which did not begin has left machines unprotected is said.
+func TestUnprotectedIsAFinding(t *testing.T) {
+	want, have := network()
+	have.Unprotected = true
+	unprotected := func(f health.Finding) bool { return f.Code == "unprotected" && f.Subject == "hub" }
+	if found := Of(want, have, 99).Findings; !slices.ContainsFunc(found, unprotected) {
+		t.Errorf("nobody says it: %v", found)
+	}
+}
+
 // A machine that a sentry was is said as long as it is there.
 func TestReplacedIsAFinding(t *testing.T) {
 	want, have := network()
