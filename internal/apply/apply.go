@@ -232,7 +232,7 @@ func (s *Session) lockHost(ctx context.Context, h deployment.Host, within time.D
 	if err == nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.locks = append(s.locks, release, func() { cancel(nil) })
+		s.locks = append(s.locks, func() { release(); cancel(nil) })
 		return nil
 	}
 	cause := context.Cause(ctx)
