@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -107,12 +108,32 @@ func (e *Unreachable) Unwrap() error { return e.Err }
 
 // Status asks how the host is.
 func (c *Client) Status(ctx context.Context) (HostStatus, error) {
-	return ask[HostStatus](ctx, c, http.MethodGet, PathStatus, nil)
+	s, err := ask[HostStatus](ctx, c, http.MethodGet, PathStatus, nil)
+	if err == nil && s.Enrolled != nil {
+		err = s.Enrolled.check()
+	}
+	return s, err
 }
 
 // Enroll makes the host ready to hold a node and returns the public halves of its keys.
 func (c *Client) Enroll(ctx context.Context, r EnrollRequest) (Enrolled, error) {
-	return ask[Enrolled](ctx, c, http.MethodPost, PathEnroll, r)
+	e, err := ask[Enrolled](ctx, c, http.MethodPost, PathEnroll, r)
+	if err == nil {
+		err = e.check()
+	}
+	return e, err
+}
+
+// check says what is no key, of a host that may have been broken into: whoever asked goes on with what it says.
+func (e *Enrolled) check() error {
+	for name, key := range map[string][]byte{
+		"identity": e.Identity, "mesh key": e.MeshKey, "key for relays": e.MeshTLS, "next mesh key": e.NextMeshKey, "consensus key": e.Consensus,
+	} {
+		if len(key) != ed25519.PublicKeySize && (len(key) != 0 || name == "identity") { // an X25519 key is as long
+			return fmt.Errorf("the host says that its %s has %d bytes: it was broken into, or runs another program; look at it by hand", name, len(key))
+		}
+	}
+	return nil
 }
 
 // InstallGenesis writes the chain's genesis into the daemon's home.

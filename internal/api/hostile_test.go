@@ -43,3 +43,30 @@ func TestHostsWordsArePlain(t *testing.T) {
 		}
 	}
 }
+
+// A key of another length is an error and no crash of who asked: an operator's apply has other hosts to see to.
+func TestKeysThatAreNone(t *testing.T) {
+	right := make([]byte, 32)
+	var answer any
+	dir := t.TempDir()
+	serveIn(t, dir, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _ = json.NewEncoder(w).Encode(answer) }))
+	c := Dial("s1", dir)
+	defer c.Close()
+	for name, e := range map[string]Enrolled{
+		"no identity": {}, "short identity": {Identity: right[1:]}, "long mesh key": {Identity: right, MeshKey: append(right, 0)},
+		"relays": {Identity: right, MeshTLS: right[1:]}, "next": {Identity: right, NextMeshKey: right[1:]}, "consensus": {Identity: right, Consensus: right[1:]},
+	} {
+		answer = HostStatus{Enrolled: &e}
+		if _, err := c.Status(t.Context()); err == nil {
+			t.Errorf("status with %s was taken", name)
+		}
+		answer = e
+		if _, err := c.Enroll(t.Context(), EnrollRequest{}); err == nil {
+			t.Errorf("enrolment with %s was taken", name)
+		}
+	}
+	answer = HostStatus{Enrolled: &Enrolled{Identity: right, MeshKey: right}}
+	if _, err := c.Status(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

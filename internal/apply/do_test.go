@@ -97,7 +97,7 @@ func awaitsBlind(t *testing.T, genesis, want string) {
 	o.have.Genesis = genesis
 	o.start(t, "s1", "validator")
 	ours, world := o.agents["validator"], o.agents["s1"]
-	ours.status.Enrolled = &api.Enrolled{Consensus: make([]byte, 32)}
+	ours.status.Enrolled = &api.Enrolled{Identity: make([]byte, 32), Consensus: make([]byte, 32)}
 	o.world.inventory.Put(o.hosts["s1"])
 	asked := 0
 	world.more = func(*fakeAgent, *http.Request) (any, error) {
