@@ -292,6 +292,13 @@ func (n *network) asked(t *testing.T, answer string, args ...string) string {
 		}
 		if !answered && bytes.Contains(said.Bytes(), []byte("Passphrase")) {
 			answered = true
+			eventually(t, "a terminal that shows nothing of what is typed", func() error { // a person is not that quick
+				set, err := unix.IoctlGetTermios(int(person.Fd()), unix.TCGETS)
+				if err == nil && set.Lflag&unix.ECHO != 0 {
+					err = errors.New("it shows it")
+				}
+				return err
+			})
 			_, _ = person.WriteString(answer + "\n") // if nobody reads it, the command ends badly
 		}
 	}
