@@ -11,12 +11,10 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -37,22 +35,6 @@ type server struct {
 	program string // the one that it was set up with
 }
 
-// program builds this tree's program, once.
-var program = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "pressenter-agent-test-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	exe := filepath.Join(dir, "pressenter")
-	c := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", exe, "./cmd/pressenter")
-	c.Dir, c.Env = filepath.Join("..", ".."), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build: %w: %s", err, out)
-	}
-	return os.ReadFile(exe)
-})
-
 func newServer(t *testing.T, suite string) *server {
 	t.Helper()
 	if testing.Short() {
@@ -60,7 +42,7 @@ func newServer(t *testing.T, suite string) *server {
 	}
 	t.Parallel() // they mostly wait
 	l := lab.New(t, lab.Options{Hosts: 1, Suite: suite})
-	exe, err := program()
+	exe, err := lab.Program()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -512,7 +494,7 @@ func TestUpgrade(t *testing.T) {
 	s.mustSetup(machine.Spec{})
 	s.enroll()
 	was := s.until("running", runs)
-	exe, err := program()
+	exe, err := lab.Program()
 	if err != nil {
 		t.Fatal(err)
 	}

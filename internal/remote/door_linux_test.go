@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -29,22 +26,6 @@ type keeper struct {
 	lab *lab.Lab
 }
 
-// program builds this tree's program, once.
-var program = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "pressenter-remote-test-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	exe := filepath.Join(dir, "pressenter")
-	c := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", exe, "./cmd/pressenter")
-	c.Dir, c.Env = filepath.Join("..", ".."), append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build: %w: %s", err, out)
-	}
-	return os.ReadFile(exe)
-})
-
 func newKeeper(t *testing.T, o lab.Options) *keeper {
 	t.Helper()
 	if testing.Short() {
@@ -52,7 +33,7 @@ func newKeeper(t *testing.T, o lab.Options) *keeper {
 	}
 	t.Parallel() // they mostly wait
 	l := lab.New(t, o)
-	b, err := program()
+	b, err := lab.Program()
 	if err != nil {
 		t.Fatal(err)
 	}
