@@ -57,7 +57,7 @@ func refuse(want Want, have Observed) error {
 	if err := mixed(want, have); err != nil {
 		return err
 	}
-	if err := cutOff(want, have.Own); err != nil {
+	if err := mayReplace(want, have.Own); err != nil {
 		return err
 	}
 	survives := len(swaps(want, have.Own)) > 0 // then it was looked at more closely

@@ -180,8 +180,8 @@ func swaps(want Want, have ObservedDeployment) []string {
 	return out
 }
 
-// cutOff says why the validator could be left without any sentry while others take the place of some, or would not hear of it.
-func cutOff(want Want, have ObservedDeployment) error {
+// mayReplace says why the validator could be left without any sentry while others take the place of some, or would not hear of it.
+func mayReplace(want Want, have ObservedDeployment) error {
 	if len(swaps(want, have)) == 0 {
 		return nil
 	}
