@@ -184,90 +184,109 @@ func TestServers(t *testing.T) {
 	s.noChanges(t)
 	s.goesOn(t)
 
-	t.Run("nobody finds the validator", func(t *testing.T) {
-		for _, port := range []string{"26656", "26657", "51820", "51821", "443"} {
-			c, err := net.DialTimeout("tcp", net.JoinHostPort(s.hosts["validator"].Address, port), time.Second)
-			if err == nil {
-				c.Close()
-				t.Errorf("port %s of the validator's server answers", port)
-			}
+	t.Run("nobody finds the validator", s.hidesTheValidator)
+	t.Run("commands on a server", s.takesCommands)
+	t.Run("a server reboots", s.reboots)
+	t.Run("a sentry loses power", s.losesASentry)
+	t.Run("secrets are nowhere else", func(t *testing.T) { s.keepsSecrets(t, called) })
+	t.Run("destroy", s.isDestroyed)
+}
+
+// hidesTheValidator: nobody finds it. Its server answers at no port, and no sentry has its address.
+func (s *servers) hidesTheValidator(t *testing.T) {
+	for _, port := range []string{"26656", "26657", "51820", "51821", "443"} {
+		c, err := net.DialTimeout("tcp", net.JoinHostPort(s.hosts["validator"].Address, port), time.Second)
+		if err == nil {
+			c.Close()
+			t.Errorf("port %s of the validator's server answers", port)
 		}
-		for _, name := range []string{"s1", "s2"} {
-			// Its address is nowhere on a sentry but in the kernel, while they talk.
-			found, err := s.hosts[name].Exec(t.Context(), "sh", "-c", "grep -rlaF "+s.hosts["validator"].Address+" /var/lib/pressenter /var/log 2>/dev/null || :")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if files := strings.TrimSpace(string(found)); files != "" {
-				t.Errorf("the validator's address is on %s in\n%s", name, files)
-			}
-		}
-	})
-	t.Run("commands on a server", func(t *testing.T) {
-		if said := s.does(t, "exec", "s1", "--root", "--", "cat", "/proc/1/comm"); !said.has("systemd") {
-			t.Errorf("%v", said)
-		}
-		if said := s.runs(t, "ssh", "s1", "--", "sh", "-c", "echo out; echo err >&2; exit 7"); said.code != 7 || !said.has("out") || !said.has("err") {
-			t.Errorf("%v", said)
-		}
-		if said := s.does(t, "logs", "s1", "--lines", "5"); !said.has("height") {
-			t.Errorf("%v", said)
-		}
-		if said := s.does(t, "harden"); !said.has("s1 is as it should be") || !said.has("validator is as it should be") {
-			t.Errorf("%v", said)
-		}
-		if said := s.does(t, "open-ssh", "s1"); !said.has("systemctl restart ssh") {
-			t.Errorf("%v", said)
-		}
-	})
-	t.Run("a server reboots", func(t *testing.T) {
-		if err := s.hosts["validator"].Reboot(t.Context()); err != nil {
+	}
+	for _, name := range []string{"s1", "s2"} {
+		// Its address is nowhere on a sentry but in the kernel, while they talk.
+		found, err := s.hosts[name].Exec(t.Context(), "sh", "-c", "grep -rlaF "+s.hosts["validator"].Address+" /var/lib/pressenter /var/log 2>/dev/null || :")
+		if err != nil {
 			t.Fatal(err)
 		}
-		s.goesOn(t)
-		s.noChanges(t)
+		if files := strings.TrimSpace(string(found)); files != "" {
+			t.Errorf("the validator's address is on %s in\n%s", name, files)
+		}
+	}
+}
+
+// takesCommands: commands run on a server, and say how they ended.
+func (s *servers) takesCommands(t *testing.T) {
+	if said := s.does(t, "exec", "s1", "--root", "--", "cat", "/proc/1/comm"); !said.has("systemd") {
+		t.Errorf("%v", said)
+	}
+	if said := s.runs(t, "ssh", "s1", "--", "sh", "-c", "echo out; echo err >&2; exit 7"); said.code != 7 || !said.has("out") || !said.has("err") {
+		t.Errorf("%v", said)
+	}
+	if said := s.does(t, "logs", "s1", "--lines", "5"); !said.has("height") {
+		t.Errorf("%v", said)
+	}
+	if said := s.does(t, "harden"); !said.has("s1 is as it should be") || !said.has("validator is as it should be") {
+		t.Errorf("%v", said)
+	}
+	if said := s.does(t, "open-ssh", "s1"); !said.has("systemctl restart ssh") {
+		t.Errorf("%v", said)
+	}
+}
+
+// reboots: a validator goes on after a reboot.
+func (s *servers) reboots(t *testing.T) {
+	if err := s.hosts["validator"].Reboot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.goesOn(t)
+	s.noChanges(t)
+}
+
+// losesASentry: a validator goes on without one of its sentries, which comes back.
+func (s *servers) losesASentry(t *testing.T) {
+	if err := s.hosts["s1"].Stop(); err != nil {
+		t.Fatal(err)
+	}
+	s.goesOn(t)
+	s.refuses(t, []string{"s1 cannot be reached"}, "plan")
+	if err := s.hosts["s1"].Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.hosts["s1"].Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nothing to do", func() error {
+		if said := s.runs(t, "plan", "--detailed-exitcode"); said.code != 0 {
+			return fmt.Errorf("%v", said)
+		}
+		return nil
 	})
-	t.Run("a sentry loses power", func(t *testing.T) {
-		if err := s.hosts["s1"].Stop(); err != nil {
+}
+
+// keepsSecrets: secrets are where they are kept, and nowhere else.
+func (s *servers) keepsSecrets(t *testing.T, before func() []byte) {
+	t.Helper()
+	lists := before()
+	passphrase := s.hasPassphrase(t) // ssh-keygen takes it as an argument
+	called := commandLines(t)
+	if said := s.asked(t, passphrase, "exec", "s1", "--", "echo", "came in"); !strings.Contains(said, "came in") {
+		t.Errorf("with a key that has a passphrase: %s", said)
+	}
+	s.runs(t, "status", "--json")
+	s.runs(t, "plan", "--json")
+	all := append(s.secretsOf(t, s.hosts), textSecret("the SSH key's passphrase", "", passphrase))
+	s.noLeaks(t, all, s.hosts, map[string][]byte{"process lists": append(lists, called()...)})
+}
+
+// isDestroyed: a destroy leaves nothing on the servers.
+func (s *servers) isDestroyed(t *testing.T) {
+	s.does(t, "destroy", "--name", "servers")
+	for name, h := range s.hosts {
+		left, err := h.Exec(t.Context(), "sh", "-c", "ls -d /var/lib/pressenter /opt/pressenter /etc/systemd/system/pressenter* 2>/dev/null; pgrep -l 'pressenter|practiced'; nft list tables | grep pressenter; :")
+		if err != nil {
 			t.Fatal(err)
 		}
-		s.goesOn(t)
-		s.refuses(t, []string{"s1 cannot be reached"}, "plan")
-		if err := s.hosts["s1"].Start(t.Context()); err != nil {
-			t.Fatal(err)
+		if len(left) > 0 {
+			t.Errorf("left on %s:\n%s", name, left)
 		}
-		if err := s.hosts["s1"].Wait(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "nothing to do", func() error {
-			if said := s.runs(t, "plan", "--detailed-exitcode"); said.code != 0 {
-				return fmt.Errorf("%v", said)
-			}
-			return nil
-		})
-	})
-	t.Run("secrets are nowhere else", func(t *testing.T) {
-		lists := called()
-		passphrase := s.hasPassphrase(t) // ssh-keygen takes it as an argument
-		called := commandLines(t)
-		if said := s.asked(t, passphrase, "exec", "s1", "--", "echo", "came in"); !strings.Contains(said, "came in") {
-			t.Errorf("with a key that has a passphrase: %s", said)
-		}
-		s.runs(t, "status", "--json")
-		s.runs(t, "plan", "--json")
-		all := append(s.secretsOf(t, s.hosts), textSecret("the SSH key's passphrase", "", passphrase))
-		s.noLeaks(t, all, s.hosts, map[string][]byte{"process lists": append(lists, called()...)})
-	})
-	t.Run("destroy", func(t *testing.T) {
-		s.does(t, "destroy", "--name", "servers")
-		for name, h := range s.hosts {
-			left, err := h.Exec(t.Context(), "sh", "-c", "ls -d /var/lib/pressenter /opt/pressenter /etc/systemd/system/pressenter* 2>/dev/null; pgrep -l 'pressenter|practiced'; nft list tables | grep pressenter; :")
-			if err != nil {
-				t.Fatal(err)
-			}
-			if len(left) > 0 {
-				t.Errorf("left on %s:\n%s", name, left)
-			}
-		}
-	})
+	}
 }
