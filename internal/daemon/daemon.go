@@ -38,13 +38,17 @@ func (c Command) Run(ctx context.Context, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, c.Binary, append(args, "--home", c.Home)...)
 	cmd.Env = Environment(c.Home)
 	cmd.WaitDelay = waitDelay
+	// In a session of its own: Ctrl-C in our terminal reaches it through ctx alone.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: c.User}
 	if c.User != nil {
-		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.User}
 		cmd.Dir = "/" // ours may be closed to it
 	}
 	var stdout, stderr capped
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil { // its own end, of being killed, explains nothing
+			err = context.Cause(ctx)
+		}
 		name := filepath.Base(c.Binary) + " " + strings.Join(words(args), " ")
 		return nil, fmt.Errorf("run %q: %w%s", name, err, tail(stderr.buf.String()))
 	}

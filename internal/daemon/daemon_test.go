@@ -2,9 +2,12 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -23,6 +26,15 @@ func TestRun(t *testing.T) {
 	out, err := c.Run(t.Context(), "keys", "add", "me")
 	if want := "keys add me --home " + c.Home + "\n"; err != nil || string(out) != want {
 		t.Errorf("%q, %v, want %q", out, err, want)
+	}
+}
+
+// Ctrl-C in a terminal signals everybody in the foreground's process group. A daemon that died of it before we know of the
+// interruption would look as if it had failed.
+func TestTerminalsSignalsPassBy(t *testing.T) {
+	out, err := script(t, "ps -o pgid= -p $$").Run(t.Context())
+	if group := strings.TrimSpace(string(out)); err != nil || group == "" || group == strconv.Itoa(syscall.Getpgrp()) {
+		t.Errorf("it runs in our process group %q, %v", group, err)
 	}
 }
 
@@ -69,18 +81,20 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// A command that is given up ends, also when a process that it left behind keeps its output open.
+// A command that is given up ends, also when a process that it left behind keeps its output open, and says why: how it
+// was killed explains nothing.
 func TestGivenUp(t *testing.T) {
 	c := script(t, "sleep 30 &\n: > \"$3.ready\"\nwait\n")
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error, 1)
 	go func() { _, err := c.Run(ctx, "start"); done <- err }()
 	for ready := false; !ready; {
 		_, err := os.Stat(c.Home + ".ready")
 		ready = err == nil
 	}
-	cancel()
-	if err := <-done; err == nil {
-		t.Error("no error")
+	why := errors.New("somebody pressed Ctrl-C")
+	cancel(why)
+	if err := <-done; !errors.Is(err, why) {
+		t.Error(err)
 	}
 }

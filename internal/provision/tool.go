@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // Tool is a program that makes machines.
@@ -70,7 +71,11 @@ var banner = regexp.MustCompile(`^(OpenTofu|Terraform) v(\d+)\.(\d+)\.(\S+)`)
 func look(ctx context.Context, path string) (Tool, error) {
 	c := exec.CommandContext(ctx, path, "version")
 	c.Env = []string{"PATH=" + os.Getenv("PATH"), "CHECKPOINT_DISABLE=1"}
+	c.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // Ctrl-C reaches it through ctx alone
 	out, err := c.Output()
+	if ctx.Err() != nil {
+		return Tool{}, context.Cause(ctx)
+	}
 	if err != nil {
 		return Tool{}, fmt.Errorf("%s does not tell its version: %w", path, err)
 	}
