@@ -138,18 +138,24 @@ func (n *network) end(t *testing.T) {
 	unmountUnder(n.base)
 }
 
-// showLogs prints the ends of all logs.
+// showLogs prints the ends of all logs: short ones without -v, or what failed is lost among them.
 func (n *network) showLogs(t *testing.T) {
+	lines := 3
+	if testing.Verbose() {
+		lines = 40
+	}
 	for _, pattern := range []string{n.folder("*"), n.folder("w*")} {
 		for _, log := range []string{"agent.log", "mesh.log", "supervisor.log", "node.log"} {
 			files, _ := filepath.Glob(filepath.Join(pattern, log)) //nolint:errcheck // the pattern is right
 			for _, f := range files {
-				t.Logf("the end of %s:\n%s", f, tail(f, 16))
+				t.Logf("the end of %s:\n%s", f, tail(f, lines))
 			}
 		}
 	}
 	for _, r := range under(n.base) {
-		t.Logf("runs: %v", r)
+		if testing.Verbose() {
+			t.Logf("runs: %v", r)
+		}
 	}
 }
 
