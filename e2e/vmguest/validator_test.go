@@ -59,25 +59,18 @@ func TestValidatorClock(t *testing.T) {
 	})
 	v := &validator{t: t, node: comet.Client{URL: rpc}, signatures: map[int64]comet.Signature{}}
 	v.signs("with the right clock")
+	stepClock(t, -1)
+	v.says("clock-behind", "behind the chain's")
+	v.kill() // it is before the chain's genesis now, and sleeps until then
+	v.says("before-genesis", "this host's clock")
+	stepClock(t, 1)
+	v.signs("once the clock is right")
+	v.silent()
 	stepClock(t, 1)
 	v.signs("a year ahead")
 	v.kill()
 	v.signs("started a year ahead")
-	stepClock(t, -2)
-	v.signs("two years back")
-	v.kill() // it is a year before the chain's genesis now, and sleeps until then
-	v.await("word of the clock", func() error {
-		f, err := v.finding("before-genesis")
-		if err == nil && (!strings.Contains(f.Message, "this host's clock") || f.Next == "") {
-			err = fmt.Errorf("it is said: %+v", f)
-		}
-		return err
-	})
-	stepClock(t, 1)
-	v.signs("once the clock is right")
-	if f, err := v.finding("before-genesis"); err == nil {
-		t.Errorf("it is still said: %+v", f)
-	}
+	v.silent()
 	v.same()
 }
 
@@ -88,6 +81,10 @@ func (v *validator) await(what string, ok func() error) {
 	defer tick.Stop()
 	began, said := time.Now(), ""
 	for err := ok(); err != nil; err = ok() {
+		if time.Since(began) > 100*time.Second {
+			log, _ := os.ReadFile(filepath.Join(validatorFolder, "node.log")) //nolint:errcheck // it fails anyhow
+			v.t.Fatalf("%s: %v; the end of the daemon's log:\n%s", what, err, log[max(0, len(log)-12000):])
+		}
 		if said != err.Error() {
 			said = err.Error()
 			v.t.Logf("%s: %s", what, said)
@@ -95,6 +92,31 @@ func (v *validator) await(what string, ok func() error) {
 		<-tick.C
 	}
 	v.t.Logf("%s: after %v", what, time.Since(began).Round(time.Second))
+}
+
+// says waits for a finding that tells of the clock, and what to do.
+func (v *validator) says(code, words string) {
+	v.t.Helper()
+	v.await("finding "+code, func() error {
+		f, err := v.finding(code)
+		if err == nil && (!strings.Contains(f.Message, words) || f.Next == "") {
+			err = fmt.Errorf("it is said: %+v", f)
+		}
+		return err
+	})
+}
+
+// silent waits until nothing is said of the clock any more.
+func (v *validator) silent() {
+	v.t.Helper()
+	for _, code := range []string{"clock-behind", "before-genesis"} {
+		v.await("the end of finding "+code, func() error {
+			if f, err := v.finding(code); err == nil {
+				return fmt.Errorf("it is still said: %+v", f)
+			}
+			return nil
+		})
+	}
 }
 
 // signs waits for two signatures that are made from now on, each the next after what was signed before.
@@ -162,7 +184,7 @@ func (v *validator) signature(height int64) (comet.Signature, error) {
 // same reads the whole chain again: every height has the signature that it had when it was new, and none is missing.
 func (v *validator) same() {
 	v.t.Helper()
-	if len(v.signatures) < 8 {
+	if len(v.signatures) < 6 {
 		v.t.Errorf("only %d signatures were seen", len(v.signatures))
 	}
 	for h, was := range v.signatures {

@@ -16,6 +16,8 @@ const (
 	haltedMin    = 5 * time.Second  // and never less than this
 	silentRun    = 2 * time.Minute  // RPC, after it had answered
 	silentStart  = 5 * time.Minute  // RPC, before its first answer: replays and migrations take their time
+	clockAhead   = 10 * time.Second // a block that is so much in the future: more than clocks that are kept differ by
+	clockVotes   = time.Minute      // a block that is so much in the future is invalid: state/validation.go of CometBFT 0.38.26, 0.40.0
 	genesisNear  = time.Minute      // a genesis time: before it nothing is told, and after it a daemon may begin by itself
 	reviveEvery  = 10 * time.Minute // between restarts of a daemon that runs but does nothing
 )
@@ -31,6 +33,7 @@ type view struct {
 	peers      int // connected, wanted or not
 	wanted     int // wanted peers
 	blockTime  time.Duration
+	ahead      time.Duration // the newest block's time, from now by this host's clock; negative where the block is old
 
 	upgrade       *comet.UpgradeInfo // written in this run
 	halted        bool               // consensus has said that it stopped
@@ -54,6 +57,14 @@ type verdict struct {
 // judge decides about a daemon that runs. A daemon that has reached an upgrade or halt height stays up and does nothing,
 // so it is the height that is watched, never the process.
 func judge(v view) verdict {
+	out := judgeHeight(v)
+	if v.answering && v.ahead > clockAhead {
+		out.findings = append([]health.Finding{v.clockBehind()}, out.findings...)
+	}
+	return out
+}
+
+func judgeHeight(v view) verdict {
 	switch {
 	case !v.answering:
 		return judgeSilent(v)
@@ -63,6 +74,21 @@ func judge(v view) verdict {
 		return judgeStill(v)
 	}
 	return verdict{phase: Running}
+}
+
+// clockBehind is what to say where the chain is in the future. Its time is the median of its validators' clocks.
+func (v view) clockBehind() health.Finding {
+	f := health.Finding{
+		Code: "clock-behind", Severity: health.Warning,
+		Message: "This host's clock is more than " + rough(clockAhead) + " behind the chain's.",
+		Next:    "See 'timedatectl' and set it right. Nodes call blocks invalid that are more than a minute ahead of their clock.",
+	}
+	if v.ahead >= clockVotes {
+		f.Severity = health.Critical
+		f.Message = "This host's clock is more than a minute behind the chain's: the node calls every new block invalid, and a validator votes against it."
+		f.Next = "See 'timedatectl' and set it right. The node then goes on by itself."
+	}
+	return f
 }
 
 // stillLimit is how long a chain of this speed may go without a block.

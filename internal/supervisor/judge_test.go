@@ -96,6 +96,32 @@ func TestJudge(t *testing.T) {
 	}
 }
 
+// A clock that is behind is said whatever else is, first, because it may be the reason.
+func TestJudgeClock(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		view  view
+		codes string
+		grade health.Severity // of the first
+	}{
+		{"agrees", view{answering: true, ahead: time.Second}, "", ""},
+		{"old blocks", view{answering: true, ahead: -365 * 24 * time.Hour, catchingUp: true}, "", ""},
+		{"behind", view{answering: true, ahead: 11 * time.Second}, "clock-behind", health.Warning},
+		{"votes against blocks", view{answering: true, ahead: time.Minute, height: 7, still: time.Second}, "clock-behind", health.Critical},
+		{"and nothing comes", view{answering: true, ahead: time.Hour, height: 7, still: 2 * time.Minute}, "clock-behind no-new-blocks", health.Critical},
+		{"no answer", view{answered: true, ahead: time.Hour}, "", ""},
+	} {
+		got := judge(tt.view)
+		var codes []string
+		for _, f := range got.findings {
+			codes = append(codes, f.Code)
+		}
+		if strings.Join(codes, " ") != tt.codes || len(codes) > 0 && got.findings[0].Severity != tt.grade || got.restart != "" {
+			t.Errorf("%s: %+v", tt.name, got)
+		}
+	}
+}
+
 func TestJudgeLinks(t *testing.T) {
 	up := link{name: "a"}
 	gone := func(missing, dialable time.Duration) link {

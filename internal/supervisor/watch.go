@@ -298,6 +298,7 @@ func (w *watched) view(s sight, spec Spec, now time.Time) view {
 	}
 	if s.status != nil {
 		v.catchingUp = s.status.CatchingUp
+		v.ahead = s.status.Time.Sub(now.Round(0)) // by the clock on the wall
 	}
 	if s.net != nil {
 		v.peers = len(s.net.Peers)
