@@ -65,7 +65,13 @@ func (n *network) address(t *testing.T) string {
 // signs waits for a block, committed from now on, with a signature of ours, as others hold it.
 func (n *network) signs(t *testing.T) {
 	t.Helper()
-	from, address := n.height(t), n.address(t)
+	n.signsBy(t, n.address(t))
+}
+
+// signsBy is signs for any consensus address.
+func (n *network) signsBy(t *testing.T, address string) {
+	t.Helper()
+	from := n.height(t)
 	eventually(t, "a signature of ours", func() error {
 		b, err := n.block(t.Context(), 0)
 		if err != nil {
@@ -81,8 +87,13 @@ func (n *network) signs(t *testing.T) {
 // silent waits until blocks are made for a while without a signature of ours.
 func (n *network) silent(t *testing.T) {
 	t.Helper()
+	n.silentBy(t, n.address(t))
+}
+
+// silentBy is silent for any consensus address.
+func (n *network) silentBy(t *testing.T, address string) {
+	t.Helper()
 	const blocks = 4
-	address := n.address(t)
 	first := n.height(t)
 	for h, quiet := first, 0; quiet < blocks; h++ {
 		var b comet.Block

@@ -181,7 +181,7 @@ func newKeyArmCmd(g *global) *cobra.Command {
 				}
 			})
 			if err != nil {
-				return fmt.Errorf("arm consensus key: %w", err)
+				return hint(fmt.Errorf("arm consensus key: %w", err), "the key stays disarmed. Once that is mended, run 'pressenter key arm' again; 'pressenter status' says how far a node is")
 			}
 			return nil
 		},
