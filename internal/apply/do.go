@@ -415,10 +415,8 @@ func (s *Session) removeHost(ctx context.Context, side *sideState, h deployment.
 // awaitSigning waits until a commit read from another validator holds our non-nil precommit, and is newer than all there
 // were when the wait began: older ones say nothing of what was just changed.
 func (s *Session) awaitSigning(ctx context.Context, side *sideState, h deployment.Host) error {
-	c := s.Provider.Client(h)
-	st, err := c.Status(ctx)
-	c.Close()
-	if err != nil {
+	var st api.HostStatus
+	if err := s.poll(ctx, h, func(now api.HostStatus) error { st = now; return nil }); err != nil {
 		return err
 	}
 	if st.Enrolled == nil {

@@ -85,6 +85,8 @@ func TestDoInterrupted(t *testing.T) {
 
 // Whoever cannot see how far the chain is when the wait begins waits for one block more than the first that it sees: that
 // one may be from before, unless the chain begins with this plan.
+//
+// The validator's agent, too, may be cut off once.
 func TestAwaitSigningBlind(t *testing.T) {
 	for genesis, want := range map[string]string{"of an older plan": "block 10 ", "": "block 9 "} {
 		awaitsBlind(t, genesis, want)
@@ -98,6 +100,11 @@ func awaitsBlind(t *testing.T, genesis, want string) {
 	o.start(t, "s1", "validator")
 	ours, world := o.agents["validator"], o.agents["s1"]
 	ours.status.Enrolled = &api.Enrolled{Identity: make([]byte, 32), Consensus: make([]byte, 32)}
+	ours.onAsk = func(asked int) {
+		if asked == 1 {
+			panic(http.ErrAbortHandler)
+		}
+	}
 	o.world.inventory.Put(o.hosts["s1"])
 	asked := 0
 	world.more = func(*fakeAgent, *http.Request) (any, error) {
