@@ -33,6 +33,7 @@ var layers = [][]string{
 	{"internal/adopt", "internal/invite", "internal/mesh"},
 	{"internal/meshrun"},
 	{"internal/agent", "internal/deployment"},
+	{"internal/takeover"},
 	{"internal/local", "internal/plan", "internal/remote"},
 	{"internal/apply", "internal/doctor", "internal/status"},
 	{"internal/cli"},

@@ -153,6 +153,20 @@ func (f Folder) homeHere() (there, ours bool, err error) {
 	return true, err == nil && made == place, nil
 }
 
+// NoteHome notes that the home at a path was brought here by somebody who took the consensus key out of it, and knows of
+// nobody else who has one: it counts as made here.
+func (f Folder) NoteHome(home string) error {
+	key := filepath.Join(home, "config", "priv_validator_key.json")
+	if _, err := os.Lstat(key); !errors.Is(err, fs.ErrNotExist) { // it would be taken for one that never signed
+		return errors.Join(fmt.Errorf("home %q has a consensus key in it", home), err)
+	}
+	place, err := signing.PlaceOf(filepath.Join(home, "data"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(f.made(), place)
+}
+
 // makeHome lets the daemon make a home beside what will be moved into place: a volume has the home, and nothing is moved
 // from one file system to another.
 func (f Folder) makeHome(ctx context.Context, binary string, r api.EnrollRequest) (making string, err error) {

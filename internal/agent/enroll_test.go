@@ -16,6 +16,7 @@ import (
 
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/atomicfile"
+	"github.com/pressenter/pressenter/internal/comet"
 	"github.com/pressenter/pressenter/internal/keyring"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
@@ -207,6 +208,38 @@ func TestEnrollTakesNoHomeFromElsewhere(t *testing.T) {
 	must(t, os.RemoveAll(k.Folder.Signing().Dir))
 	if _, err := k.enroll(httpRequest(t), req); err == nil {
 		t.Error("a copied home was taken")
+	}
+}
+
+// TestEnrollTakenHome: a home that was taken over keeps its node id; its key comes disarmed and stays so. With the key in it, it
+// is not noted at all.
+func TestEnrollTakenHome(t *testing.T) {
+	k := newKeeper(t)
+	must(t, fakeInit([]string{"init", "x", "--chain-id", "hub-1", "--home", k.Folder.Home()}))
+	if err := k.Folder.NoteHome(k.Folder.Home()); err == nil {
+		t.Error("a home with a consensus key in it was noted as ours")
+	}
+	at := filepath.Join(k.Folder.Home(), "config", "priv_validator_key.json")
+	key, err := os.ReadFile(at)
+	must(t, err)
+	must(t, k.Folder.Signing().Restore(key, 70, nil))
+	must(t, os.Remove(at))
+	must(t, k.Folder.NoteHome(k.Folder.Home()))
+	id, err := comet.ReadNodeID(filepath.Join(k.Folder.Home(), "config", "node_key.json"))
+	must(t, err)
+	req, ring := request(t, roster.RoleValidator)
+	e, err := k.enroll(httpRequest(t), req)
+	must(t, err)
+	st, err := k.Folder.Signing().Load()
+	must(t, err)
+	if e.NodeID != id || st.State != signing.Disarmed || st.Floor != 70 || string(st.PublicKey) != string(e.Consensus) {
+		t.Errorf("%s, was %s; %+v", e.NodeID, id, st)
+	}
+	if b, err := ring.OpenBackup(e.Backup); err != nil || !b.PubKey.Equal(st.PublicKey) {
+		t.Errorf("the backup is of another key, or none: %v", err)
+	}
+	if b, err := os.ReadFile(k.Folder.genesis()); err != nil || string(b) != "nobody's" {
+		t.Errorf("the home's genesis is gone: %q, %v", b, err)
 	}
 }
 

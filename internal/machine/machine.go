@@ -108,6 +108,15 @@ func Setup(ctx context.Context, spec Spec) (Report, error) {
 	return r, nil
 }
 
+// MakeRoom makes users and folders of a machine, and nothing else: a host can be put there.
+func MakeRoom(ctx context.Context) error {
+	if err := able(); err != nil {
+		return err
+	}
+	r := Report{}
+	return errors.Join(makeUsers(ctx, &r), makeFolders(&r))
+}
+
 // able says what this needs and does not find.
 func able() error {
 	if os.Getuid() != 0 {

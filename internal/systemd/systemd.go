@@ -127,6 +127,9 @@ func (u Unit) Processes() ([]int, error) {
 // Start starts a unit, also one that has failed before, and returns once it is up.
 func Start(ctx context.Context, name string) error { return do(ctx, "start", name) }
 
+// StartSoon has a unit started, and returns before it is up.
+func StartSoon(ctx context.Context, name string) error { return do(ctx, "start", "--no-block", name) }
+
 // Stop stops a unit and returns once it is down.
 func Stop(ctx context.Context, name string) error { return do(ctx, "stop", name) }
 

@@ -1,0 +1,50 @@
+package takeover
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestHolders: whoever has a file of a folder open is found, also by another name, and whoever is in it.
+func TestHolders(t *testing.T) {
+	if _, err := os.Readlink("/proc/1/cwd"); err != nil {
+		t.Skipf("whoever takes over sees every process, and here that cannot be: %v", err)
+	}
+	dir := t.TempDir()
+	home, other := filepath.Join(dir, "home"), filepath.Join(dir, "elsewhere")
+	must(t, os.MkdirAll(filepath.Join(home, "data"), 0o700))
+	must(t, os.WriteFile(filepath.Join(home, "data", "db"), nil, 0o600))
+	must(t, os.Link(filepath.Join(home, "data", "db"), other)) // as a container sees it: another path, the same file
+	if found, err := holders(home, filepath.Join(dir, "nowhere")); err != nil || len(found) > 0 {
+		t.Fatalf("%v, %v", found, err)
+	}
+	for name, prepare := range map[string]func(*exec.Cmd) error{
+		"open": func(c *exec.Cmd) (err error) { c.Stdin, err = os.Open(filepath.Join(home, "data", "db")); return err },
+		"open by another name": func(c *exec.Cmd) (err error) {
+			c.Stdin, err = os.Open(other)
+			return err
+		},
+		"in it": func(c *exec.Cmd) error { c.Dir = filepath.Join(home, "data"); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := exec.Command("sleep", "1000")
+			must(t, prepare(c))
+			must(t, c.Start())
+			if f, ok := c.Stdin.(*os.File); ok {
+				must(t, f.Close()) // ours
+			}
+			found, err := holders(home)
+			must(t, c.Process.Kill())
+			_ = c.Wait()
+			if err != nil || len(found) != 1 || !strings.Contains(found[0], "sleep") {
+				t.Errorf("%v, %v", found, err)
+			}
+			if found, err := holders(home); err != nil || len(found) > 0 {
+				t.Errorf("after its end: %v, %v", found, err)
+			}
+		})
+	}
+}

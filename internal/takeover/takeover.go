@@ -1,0 +1,319 @@
+// Package takeover takes a chain's daemon over from a unit of systemd that somebody else made for it. It runs on the
+// server, as root, and ends with what a host has whose key was restored: the daemon's home in our layout, and the
+// consensus key in the signing folder, disarmed, with the mark of how far it signed. Nothing of ours is started by it.
+//
+// At no moment do two programs have the right to sign. The old unit is disabled, stopped, masked and proven dead before
+// the key is touched, and only what the rest of the product demands of any key that came from elsewhere arms it again.
+//
+// The journal has four phases. While it says [Silencing], all that was done is done again or undone, whatever was
+// interrupted. [Moving] is the point of no return: from then on the key leaves the old home, and the only way is on. A unit
+// of its own does the work, so that neither a lost connection nor a killed program nor a reboot leaves it undone.
+package takeover
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/pressenter/pressenter/internal/atomicfile"
+	"github.com/pressenter/pressenter/internal/process"
+)
+
+// Order is what is to be taken over.
+type Order struct {
+	Deployment string `json:"deployment"`
+	Host       string `json:"host"`
+	// Unit runs the daemon, and Home is the daemon's, without links.
+	Unit string `json:"unit"`
+	Home string `json:"home"`
+	// PubKey is the consensus key that is expected there, and Mark the highest height for which the chain shows its signature.
+	PubKey []byte `json:"ed25519"`
+	Mark   int64  `json:"mark"`
+	// Program is this program's path, for the unit that does the work.
+	Program string `json:"program"`
+}
+
+// Phase is how far a takeover is.
+type Phase string
+
+// Phases, in their order.
+const (
+	None      Phase = ""
+	Silencing Phase = "silencing" // the old unit is losing every way to start; this can be undone
+	Moving    Phase = "moving"    // key and home are moved; this cannot
+	Done      Phase = "done"
+	Undoing   Phase = "undoing" // the old unit is getting its ways to start back
+)
+
+// State is what is known of a takeover.
+type State struct {
+	Phase Phase `json:"phase"`
+	// Trouble is what kept it from going on, the last time it was tried.
+	Trouble string `json:"trouble,omitempty"`
+}
+
+// NoReturn says that a takeover cannot be undone any more.
+type NoReturn struct{ Unit string }
+
+// Error implements error.
+func (e *NoReturn) Error() string {
+	return fmt.Sprintf("the key is on its way out of the home of %s, or has left it: there is no way back any more", e.Unit)
+}
+
+// journal is what must outlive the program and the machine's reboots. All else is seen by looking.
+type journal struct {
+	Phase   Phase  `json:"phase"`
+	Order   Order  `json:"order"`
+	Was     was    `json:"was"`
+	Trouble string `json:"trouble,omitempty"`
+}
+
+// was is how the old unit was found.
+type was struct {
+	Enabled bool `json:"enabled"`
+	Running bool `json:"running"`
+	Masked  bool `json:"masked"`
+}
+
+// Taker takes over on one machine.
+type Taker struct {
+	Root   string // the host's folder
+	Units  string // where an administrator's units are
+	System System
+	// Room makes the folder, with its users and parts, and Own gives a path with all below it to the node's user.
+	Room func(ctx context.Context) error
+	Own  func(path string) error
+	// Noted notes the home at a path as this host's own.
+	Noted func(home string) error
+
+	// before is called before every change, by tests that enumerate crashes; nil otherwise.
+	before func(what string) error
+}
+
+func (t *Taker) path(elem ...string) string {
+	return filepath.Join(append([]string{t.Root}, elem...)...)
+}
+
+func (t *Taker) file() string    { return t.path("agent", "takeover.json") }
+func (t *Taker) newHome() string { return t.path("node", "home") }
+
+// change says that something is about to be changed.
+func (t *Taker) change(what string) error {
+	if t.before == nil {
+		return nil
+	}
+	return t.before(what)
+}
+
+// load reads the journal; nil: there is none.
+func (t *Taker) load() (*journal, error) {
+	b, err := atomicfile.Read(t.file(), 1<<20)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var j journal
+	if err := json.Unmarshal(b, &j); err != nil {
+		return nil, fmt.Errorf("read %q: %w", t.file(), err)
+	}
+	switch j.Phase {
+	case Silencing, Moving, Done, Undoing:
+		return &j, nil
+	}
+	return nil, fmt.Errorf("read %q: there is no phase %q", t.file(), j.Phase)
+}
+
+func (t *Taker) save(j *journal) error {
+	if err := t.change("journal"); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(j, "", "  ")
+	if err != nil {
+		return err
+	}
+	return atomicfile.Write(t.file(), append(b, '\n'), 0o600)
+}
+
+// locked calls do while nobody else takes over here.
+func (t *Taker) locked(ctx context.Context, do func() error) error {
+	lock, err := process.WaitLock(ctx, t.path("agent", "takeover.lock"))
+	if err != nil {
+		return err
+	}
+	return errors.Join(do(), lock.Close())
+}
+
+// Look says how far a takeover is.
+func (t *Taker) Look() (State, error) {
+	j, err := t.load()
+	if err != nil || j == nil {
+		return State{}, err
+	}
+	return State{j.Phase, j.Trouble}, nil
+}
+
+// Begin begins a takeover, or goes on with one, and returns while it goes on. Where it cannot be, nothing was changed.
+func (t *Taker) Begin(ctx context.Context, o Order) (State, error) {
+	known, err := t.load()
+	if err != nil {
+		return State{}, err
+	}
+	if known == nil {
+		if err := t.check(ctx, o); err != nil {
+			return State{}, fmt.Errorf("nothing was changed: %w", err)
+		}
+		if err := t.Room(ctx); err != nil {
+			return State{}, err
+		}
+	}
+	err = t.locked(ctx, func() error {
+		if known, err = t.load(); err != nil {
+			return err
+		}
+		switch {
+		case known == nil:
+			return t.begin(ctx, o)
+		case known.Phase == Undoing:
+			return errors.New("it is being undone: let that finish first")
+		case known.Order.Unit != o.Unit || known.Order.Deployment != o.Deployment || known.Order.Host != o.Host || !bytes.Equal(known.Order.PubKey, o.PubKey):
+			return fmt.Errorf("a takeover of %s for %q of %q was begun here before", known.Order.Unit, known.Order.Host, known.Order.Deployment)
+		case known.Phase == Done:
+			return nil
+		}
+		return t.startRunner(ctx, known.Order)
+	})
+	if err != nil {
+		return State{}, err
+	}
+	return t.Look()
+}
+
+// begin notes how the old unit is and what is to be done, and has the runner do it.
+func (t *Taker) begin(ctx context.Context, o Order) error {
+	u, err := t.System.Show(ctx, o.Unit)
+	if err != nil {
+		return err
+	}
+	j := journal{Phase: Silencing, Order: o, Was: was{Enabled: u.Enabled == "enabled", Running: u.Runs(), Masked: u.Masked()}}
+	if err := t.save(&j); err != nil {
+		return err
+	}
+	return t.startRunner(ctx, o)
+}
+
+// Run does what the journal says, from where it stopped. It may be interrupted anywhere and run again.
+func (t *Taker) Run(ctx context.Context) error {
+	return t.locked(ctx, func() error {
+		j, err := t.load()
+		if err != nil || j == nil {
+			return err
+		}
+		if err := t.goOn(ctx, j); err != nil {
+			j.Trouble = err.Error()
+			return errors.Join(err, t.save(j))
+		}
+		return nil
+	})
+}
+
+func (t *Taker) goOn(ctx context.Context, j *journal) error {
+	switch j.Phase {
+	case Undoing:
+		return t.back(ctx, j)
+	case Done:
+		return t.removeRunner(ctx)
+	}
+	// Also with the point of no return behind: a reboot, or a person, may have been in between.
+	if err := t.silence(ctx, j); err != nil {
+		return err
+	}
+	if j.Phase == Silencing {
+		j.Phase, j.Trouble = Moving, ""
+		if err := t.save(j); err != nil {
+			return err
+		}
+	}
+	if err := t.moveKey(j.Order); err != nil {
+		return fmt.Errorf("move the consensus key: %w", err)
+	}
+	if err := t.moveHome(j.Order); err != nil {
+		return fmt.Errorf("move the home: %w", err)
+	}
+	if err := t.prove(ctx, j.Order); err != nil { // nobody came in by hand meanwhile, and brought the key along in memory
+		return err
+	}
+	j.Phase, j.Trouble = Done, ""
+	if err := t.save(j); err != nil {
+		return err
+	}
+	return t.removeRunner(ctx)
+}
+
+// Undo gives the old unit back what it had, and starts it if it ran. The error is a [NoReturn] where it is too late.
+func (t *Taker) Undo(ctx context.Context) error {
+	j, err := t.load()
+	if err != nil || j == nil {
+		return err
+	}
+	if j.Phase == Moving || j.Phase == Done {
+		return &NoReturn{j.Order.Unit}
+	}
+	if err := t.stopRunner(ctx); err != nil {
+		return err
+	}
+	return t.locked(ctx, func() error {
+		if j, err = t.load(); err != nil || j == nil {
+			return err
+		}
+		if j.Phase == Moving || j.Phase == Done { // it got there meanwhile
+			return errors.Join(&NoReturn{j.Order.Unit}, t.startRunner(ctx, j.Order))
+		}
+		j.Phase, j.Trouble = Undoing, ""
+		if err := t.save(j); err != nil {
+			return err
+		}
+		return t.back(ctx, j)
+	})
+}
+
+// back undoes what was done while silencing. The key has not been touched.
+func (t *Taker) back(ctx context.Context, j *journal) error {
+	if !j.Was.Masked {
+		if err := t.unmask(ctx, j.Order.Unit); err != nil {
+			return err
+		}
+	}
+	if j.Was.Enabled {
+		if err := t.change("enable"); err != nil {
+			return err
+		}
+		if err := t.System.Enable(ctx, j.Order.Unit); err != nil {
+			return err
+		}
+	}
+	if j.Was.Running {
+		if err := t.change("start"); err != nil {
+			return err
+		}
+		if err := t.System.Start(ctx, j.Order.Unit); err != nil {
+			return err
+		}
+	}
+	if err := t.removeRunner(ctx); err != nil {
+		return err
+	}
+	if err := t.change("forget"); err != nil { // last: until then it can be asked for again
+		return err
+	}
+	if err := os.Remove(t.file()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return atomicfile.SyncFolder(filepath.Dir(t.file()))
+}
