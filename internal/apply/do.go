@@ -426,7 +426,7 @@ func (s *Session) awaitSigning(ctx context.Context, side *sideState, h deploymen
 	if len(st.Signing.PublicKey) > 0 {
 		address = signing.Address(st.Signing.PublicKey)
 	}
-	lookedBack := time.Duration(node.DoubleSignCheckHeight+2) * s.Config.Practice.BlockTime // after a restart
+	lookedBack := time.Duration(node.DoubleSignCheckHeight+2) * s.blockTime() // after a restart
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout+lookedBack)
 	defer cancel()
 	t := time.NewTicker(100 * time.Millisecond)

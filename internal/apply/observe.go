@@ -209,9 +209,9 @@ func (s *Session) lookAgain(ctx context.Context) {
 	if s.have.Signing || o.Status.Signing.State != signing.Armed || !o.Status.Node.Answers || o.Status.Node.CatchingUp {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, (moreCommits+1)*(s.Config.Practice.BlockTime+time.Second))
+	ctx, cancel := context.WithTimeout(ctx, (moreCommits+1)*(s.blockTime()+time.Second))
 	defer cancel()
-	t := time.NewTicker(s.Config.Practice.BlockTime / 4)
+	t := time.NewTicker(s.blockTime() / 4)
 	defer t.Stop()
 	for ctx.Err() == nil && !s.have.Signing {
 		select {
@@ -227,7 +227,7 @@ func (s *Session) lookAgain(ctx context.Context) {
 // less costs nothing.
 const fresh = time.Minute
 
-// witness asks the world's validators for the newest LastCommit that any of them has, and says whether it holds a
+// witness asks the others for the newest LastCommit that any of them has, and says whether it holds a
 // precommit of address. A node that is behind, and a chain that stands still, bear no witness.
 func (s *Session) witness(ctx context.Context, address string) (api.Commit, bool) {
 	newest := s.newestCommit(ctx)
@@ -237,10 +237,10 @@ func (s *Session) witness(ctx context.Context, address string) (api.Commit, bool
 	return newest, slices.Contains(newest.Signers, address)
 }
 
-// newestCommit is the newest that any of the world's validators has; of height 0 where nobody has one.
+// newestCommit is the newest that any of the others has; of height 0 where nobody has one.
 func (s *Session) newestCommit(ctx context.Context) api.Commit {
 	var newest api.Commit
-	for _, h := range s.world.inventory.Hosts {
+	for _, h := range s.others() {
 		c := s.Provider.Client(h)
 		commit, err := c.Commit(ctx)
 		c.Close()

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"charm.land/lipgloss/v2"
@@ -13,7 +14,12 @@ import (
 // picture draws who is connected to whom: the network above, the sentries, the validator below them. Its lines are
 // what the nodes report now, not what they were told.
 func picture(s status.Status, st style) string {
-	own, world := s.Deployments[0], s.Deployments[1]
+	own, world := s.Deployments[0], status.Deployment{}
+	above := "the network " + s.ChainID
+	if len(s.Deployments) > 1 {
+		world = s.Deployments[1]
+		above = worldBox(world, st)
+	}
 	var sentries []status.Host
 	var validator status.Host
 	for _, h := range own.Hosts {
@@ -33,9 +39,12 @@ func picture(s status.Status, st style) string {
 				links++
 			}
 		}
+		if len(s.Deployments) == 1 { // the network is others': whoever is none of ours is of it
+			links = others(h, own)
+		}
 		top, bottom = append(top, links > 0), append(bottom, linked(validator, h))
 	}
-	rows := []string{worldBox(world, st), wires(top), lipgloss.JoinHorizontal(lipgloss.Top, cells...), wires(bottom), box(validator, st)}
+	rows := []string{above, wires(top), lipgloss.JoinHorizontal(lipgloss.Top, cells...), wires(bottom), box(validator, st)}
 	width := 0
 	for _, r := range rows {
 		width = max(width, lipgloss.Width(r))
@@ -87,6 +96,17 @@ func wires(up []bool) string {
 		out = append(out, lipgloss.PlaceHorizontal(boxWidth, lipgloss.Center, wire))
 	}
 	return strings.Join(out, "")
+}
+
+// others counts the peers of a host that are none of a deployment's.
+func others(h status.Host, d status.Deployment) int {
+	n := 0
+	for _, p := range h.Peers {
+		if !slices.ContainsFunc(d.Hosts, func(own status.Host) bool { return own.Name == p }) {
+			n++
+		}
+	}
+	return n
 }
 
 // linked says whether either reports the other as its peer.

@@ -39,7 +39,7 @@ type Deployment struct {
 	Admin      Admin
 }
 
-// Chain is the network to validate: the built-in practice network, or a private one run by another daemon.
+// Chain is the network to validate: the built-in practice network, or one run by another daemon, private or there already.
 type Chain struct {
 	Name         string
 	ChainID      string // this and what follows are empty for the built-in network
@@ -47,6 +47,9 @@ type Chain struct {
 	Binary       string // where the executable is on this computer, absolute or relative to the config's folder
 	Bech32Prefix string
 	Denom        string
+	// Exists: the network is there already, and nothing of it is made: its genesis and peers are those of a node that is
+	// taken over.
+	Exists bool
 }
 
 // BuiltIn reports whether c is the practice network that comes with the program.
@@ -150,6 +153,7 @@ func parse(w *walk, src []byte) Deployment {
 	if len(w.problems) == 0 { // else what is missing may only be misspelt
 		w.machines(d, root)
 		w.driver(d, root)
+		d.Practice = w.existing(d, root)
 	}
 	d.Validator.Machine = d.plainly(d.Validator.Machine)
 	for i, sentry := range d.Sentries {

@@ -145,6 +145,17 @@ func TestParse(t *testing.T) {
 		},
 		{"one sentry", header + "sentries: [{name: s1}]\n", one},
 		{"yes is text", strings.Replace(header, "demo", "yes", 1), yes},
+		{
+			"existing", "apiVersion: pressenter/v1\nkind: Deployment\nname: demo\nchain: {name: sim, chain_id: sim-1, daemon: simd, binary: simd, bech32_prefix: cosmos, denom: stake, exists: true}\n" +
+				"provider: hetzner\nvalidator: {provider: ssh, address: v}\n",
+			func() Deployment {
+				d := Practice("demo")
+				d.Chain = Chain{Name: "sim", ChainID: "sim-1", Daemon: "simd", Binary: "simd", Bech32Prefix: "cosmos", Denom: "stake", Exists: true}
+				d.Provider, d.Practice = "hetzner", PracticeNetwork{}
+				d.Validator.Machine = Machine{Provider: ProviderSSH, Address: "v"}
+				return d
+			}(),
+		},
 		{"empty practice", header + "practice: {}\nvalidator: {}\nupgrades: {}\n", Practice("demo")},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -25,7 +25,7 @@ var deploymentKeys = []key[Deployment]{
 		func(d *Deployment) *string { return &d.Kind }).must(),
 	field("name", "Name of the deployment.", nameRule,
 		func(d *Deployment) *string { return &d.Name }).must(),
-	field("chain", "The network to validate: practice (built in), or a private practice network run by another daemon.", chainRule(),
+	field("chain", "The network to validate: practice (built in), or one run by another daemon: a private practice network, or one that exists.", chainRule(),
 		func(d *Deployment) *Chain { return &d.Chain }).must(),
 	field("provider", "Who supplies the hosts: local is this computer, ssh are servers that are there already; the others are clouds.", providerRule(otherProvider, providers...),
 		func(d *Deployment) *string { return &d.Provider }).must(),
@@ -67,6 +67,8 @@ var chainKeys = []key[Chain]{
 	field("denom", "Smallest unit of the token that is staked.",
 		pattern(`^[A-Za-z][A-Za-z0-9/:._-]{2,127}$`, 128, "a denom: 3 to 128 letters, digits and /:._-, a letter first"),
 		func(c *Chain) *string { return &c.Denom }).must(),
+	field("exists", "Whether the network is there already: nothing of it is made, and genesis and peers are those of the node that 'pressenter adopt' takes over.",
+		yes(), func(c *Chain) *bool { return &c.Exists }).defaultsTo(false),
 }
 
 var validatorKeys = []key[Validator]{

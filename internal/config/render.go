@@ -36,7 +36,9 @@ func Render(d Deployment) ([]byte, error) {
 	if d.Upgrades != defaults.Upgrades {
 		fmt.Fprintf(&b, "\n# Who agrees to an upgrade of the chain.\nupgrades: {policy: %s}\n", scalar(d.Upgrades.Policy))
 	}
-	renderPractice(&b, d.Practice, defaults.Practice)
+	if !d.Chain.Exists {
+		renderPractice(&b, d.Practice, defaults.Practice)
+	}
 	renderAdmin(&b, d.Admin)
 	w := &walk{}
 	if read := parse(w, b.Bytes()); len(w.problems) == 0 && !reflect.DeepEqual(read, d) { // text that is not UTF-8
@@ -54,9 +56,16 @@ func renderChain(b *bytes.Buffer, c Chain) {
 		fmt.Fprintf(b, "chain: %s\n", scalar(c.Name))
 		return
 	}
-	b.WriteString("\n# The network to validate: a private practice network run by this daemon.\n")
+	what := "a private practice network run by this daemon"
+	if c.Exists {
+		what = "one that is there already"
+	}
+	fmt.Fprintf(b, "\n# The network to validate: %s.\n", what)
 	fmt.Fprintf(b, "chain:\n  name: %s\n  chain_id: %s\n  daemon: %s\n", scalar(c.Name), scalar(c.ChainID), scalar(c.Daemon))
 	fmt.Fprintf(b, "  binary: %s\n  bech32_prefix: %s\n  denom: %s\n", scalar(c.Binary), scalar(c.Bech32Prefix), scalar(c.Denom))
+	if c.Exists {
+		b.WriteString("  exists: true\n")
+	}
 }
 
 func renderSentries(b *bytes.Buffer, sentries []Sentry) {

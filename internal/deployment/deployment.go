@@ -79,6 +79,8 @@ type Inventory struct {
 	AdminCIDRs []string `json:"admin_cidrs,omitzero"`
 	// Openings are from where else SSH is let in, for a time. One is noted before a firewall is opened and until it is shut.
 	Openings []Opening `json:"openings,omitempty"`
+	// Adoption is the server whose node brought the network that is there already; nil: there is none.
+	Adoption *Adoption `json:"adoption,omitempty"`
 	// Invited are sentries on hosts that enrol themselves with a code. Where they are only the roster knows.
 	Invited []Invited `json:"-"`
 }

@@ -103,16 +103,12 @@ func Make(want Want, have Observed) (Plan, error) {
 	if want.Back != "" {
 		b.stage([]Step{TakeBack{On{want.Own.Deployment, want.Back}}})
 	}
-	sides := []side{
-		{want: want.World, have: have.World},
-		{want: want.Own, have: have.Own},
-	}
+	sides := b.sides()
 	for i := range sides {
 		b.clearAway(&sides[i])
 		b.takeOut(&sides[i])
 	}
-	sides[0].peers = WorldPeers(want, sides[1].have.enrolled()) // of those that are not made anew
-	sides[1].peers = OwnPeers(want, sides[0].have.enrolled())
+	b.meet(sides)
 	b.setUp(sides)
 	if !have.Own.Fork { // the world dials ours, and who they are is known only once the fork is healed
 		b.follow(sides[0])
@@ -139,7 +135,8 @@ func Make(want Want, have Observed) (Plan, error) {
 	b.openings()
 	b.preflight()
 	b.meshNotes()
-	b.await(sides[1])
+	b.adopted()
+	b.await(sides[len(sides)-1])
 	b.waiting()
 	slices.Sort(b.plan.Notes)
 	return b.plan, nil
@@ -483,6 +480,8 @@ func (b *builder) silent(name string, o ObservedHost) string {
 		return fmt.Sprintf("%s is %s", name, intended(o.Status.Intent))
 	case o.Exists && o.Status.Signing.State == signing.Disarmed:
 		return fmt.Sprintf("%s does not sign: %s", name, o.Status.Signing.Reason)
+	case b.comesDisarmed(o):
+		return fmt.Sprintf("%s does not sign before its key is armed: 'pressenter adopt %s --take-over' does that, or 'pressenter key arm'", name, name)
 	case b.holdsOther(o):
 		return fmt.Sprintf("%s does not sign: it does not hold the deployment's consensus key; restore that with 'pressenter key restore'", name)
 	}
@@ -521,6 +520,9 @@ func signer(o ObservedHost) ed25519.PublicKey {
 // OwnPeers are the practice network's other validators as our sentries dial them, id@host:port. Machines dial none: the
 // others are on the operator's computer, which they cannot reach.
 func OwnPeers(want Want, world map[string]api.Enrolled) []string {
+	if a := want.Own.Adoption; a != nil {
+		return slices.Clone(a.Peers)
+	}
 	if want.OnMachines() {
 		return nil
 	}

@@ -201,6 +201,9 @@ func Resolve(c config.Deployment, f Facts) (Want, error) {
 	if err := fixed(c, f.Own, f.World, f.Replace); err != nil {
 		return Want{}, err
 	}
+	if err := joinable(c, f.Own); err != nil {
+		return Want{}, err
+	}
 	chain := chainOf(c)
 	id := f.Own.ChainID // once chosen it stays
 	if id == "" {
@@ -226,7 +229,9 @@ func Resolve(c config.Deployment, f Facts) (Want, error) {
 	for i := range c.Practice.Validators {
 		r.add(&w.World, f.World, f.Dir.World(), worldHost(i), roster.RoleGenesisValidator)
 	}
-	r.own(&w.Own, c, config.ValidatorHost, roster.RoleValidator, c.Validator.Machine)
+	if w.join(c, f.Own.Adoption); w.hasValidator() {
+		r.own(&w.Own, c, config.ValidatorHost, roster.RoleValidator, c.Validator.Machine)
+	}
 	for _, s := range c.Sentries {
 		if s.Invited() {
 			w.Own.Invited = append(w.Own.Invited, deployment.Invited{Name: s.Name, PrivatePeers: slices.Clone(s.PrivatePeers)})

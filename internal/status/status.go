@@ -103,7 +103,10 @@ func Of(want plan.Want, have plan.Observed, witnessed int64) Status {
 	own.Hosts = append(own.Hosts, invitedHosts(want.Own, have.Own)...)
 	world := deploymentOf(want, want.World.Deployment, have.World, names)
 	world.World = true
-	s.Deployments = []Deployment{own, world}
+	s.Deployments = []Deployment{own}
+	if !want.Existing() {
+		s.Deployments = append(s.Deployments, world)
+	}
 	for _, d := range s.Deployments {
 		for _, h := range d.Hosts {
 			s.Height = max(s.Height, h.Height)

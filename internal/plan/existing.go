@@ -1,0 +1,86 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+
+	"github.com/pressenter/pressenter/internal/config"
+	"github.com/pressenter/pressenter/internal/deployment"
+)
+
+// joinable says why a deployment cannot be on a network that is there already, or no longer be on one.
+func joinable(c config.Deployment, own deployment.Inventory) error {
+	a := own.Adoption
+	switch {
+	case a == nil && c.Chain.Exists && own.Deployment == "":
+		return &Refusal{
+			Why:  fmt.Sprintf("the network %s is there already, and nothing of it is known here: neither its genesis nor who is in it", c.Chain.Name),
+			Next: "run 'pressenter adopt " + config.ValidatorHost + " --join': both come from the node that runs there",
+		}
+	case (a != nil) != c.Chain.Exists:
+		return &Refusal{
+			Why:  "a deployment makes its network or joins one that is there: that cannot be changed later",
+			Next: "put chain.exists back, or make another deployment in a folder of its own",
+		}
+	case a != nil && a.Address != c.Validator.Address:
+		return &Refusal{
+			Why:  fmt.Sprintf("%s is the server %s, the config says %s: what runs there would go on beside a new one", a.Host, a.Address, c.Validator.Address),
+			Next: "put the address back: moving a validator to another machine is not in this version",
+		}
+	}
+	return nil
+}
+
+// join makes the network the one that an adopted node brought.
+func (w *Want) join(c config.Deployment, a *deployment.Adoption) {
+	w.Own.Adoption = a
+	if !c.Chain.Exists {
+		return
+	}
+	w.Chain.BlockTime = 0
+	w.Chain.MinGasPrice = cmp.Or(a.MinGasPrice, w.Chain.MinGasPrice)
+}
+
+// hasValidator says whether the validator's host is one of ours: an adopted one is once it was taken over, and not a moment
+// before.
+func (w Want) hasValidator() bool { return w.Own.Adoption == nil || w.Own.Adoption.Taken }
+
+// Existing says whether the network is there already, so that there is no world of ours.
+func (w Want) Existing() bool { return w.Own.Adoption != nil }
+
+// sides are the deployments that the plan is for, our own last.
+func (b *builder) sides() []side {
+	own := side{want: b.want.Own, have: b.have.Own}
+	if b.want.Existing() {
+		return []side{own}
+	}
+	return []side{{want: b.want.World, have: b.have.World}, own}
+}
+
+// meet says whom the nodes of each side dial on the other, of those that are not made anew.
+func (b *builder) meet(sides []side) {
+	own := &sides[len(sides)-1]
+	if len(sides) == 1 {
+		own.peers = OwnPeers(b.want, nil)
+		return
+	}
+	sides[0].peers = WorldPeers(b.want, own.have.enrolled())
+	own.peers = OwnPeers(b.want, sides[0].have.enrolled())
+}
+
+// adopted notes what becomes of a node that is there already.
+func (b *builder) adopted() {
+	a := b.want.Own.Adoption
+	switch {
+	case a == nil || a.Taken:
+	case a.Begun:
+		b.note("%s is being taken over from %s: 'pressenter adopt %s --take-over' goes on, 'pressenter adopt %s --undo' goes back as long as it can", a.Host, a.Unit, a.Host, a.Host)
+	default:
+		b.note("%s goes on under %s, which this plan does not touch; once the sentries have caught up, 'pressenter adopt %s --take-over' restarts it as one of ours", a.Host, a.Unit, a.Host)
+	}
+}
+
+// comesDisarmed says whether a validator's key will be that of a node that is being taken over.
+func (b *builder) comesDisarmed(o ObservedHost) bool {
+	return b.want.Existing() && o.Status.Enrolled == nil && !b.haveKey()
+}
