@@ -75,6 +75,9 @@ type Program struct {
 type Home struct {
 	Path  string `json:"path"`
 	Mount string `json:"mount,omitempty"` // where its file system is mounted
+	Real  string `json:"real,omitempty"`  // Path without links
+	// Genesis is the file that has the network's.
+	Genesis string `json:"genesis,omitempty"`
 }
 
 // Node is what the home's files and the running node say of the node.
@@ -87,8 +90,12 @@ type Node struct {
 	// Services are other addresses at which it listens, by what for.
 	Services map[string]string `json:"services,omitempty"`
 	Peers    int               `json:"persistent_peers"`
-	Private  int               `json:"private_peers"`
-	PEX      bool              `json:"pex"`
+	// Dials are those of them that can be understood, id@host:port.
+	Dials   []string `json:"dials,omitempty"`
+	Private int      `json:"private_peers"`
+	PEX     bool     `json:"pex"`
+	// MinGasPrice is what it takes transactions for at least.
+	MinGasPrice string `json:"min_gas_price,omitempty"`
 	// Answers: its RPC was asked and answered. What follows is known only then.
 	Answers    bool   `json:"answers"`
 	CatchingUp bool   `json:"catching_up,omitempty"`

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/pressenter/pressenter/internal/health"
+
 	"github.com/pressenter/pressenter/internal/comet"
 	"github.com/pressenter/pressenter/internal/signing"
 )
@@ -416,7 +418,7 @@ func TestClean(t *testing.T) {
 	}
 }
 
-// TestOrder: in every plan the old unit is masked before the key is moved, and the key is armed last but the start.
+// TestOrder: in every plan the old unit is masked before the key is moved, and the key is armed last.
 func TestOrder(t *testing.T) {
 	for _, file := range []string{"/etc/systemd/system/x.service", "/usr/lib/systemd/system/x.service"} {
 		f := &Found{Unit: Unit{Name: "x.service", File: file, Enabled: "enabled"}, Role: RoleValidator, Key: Key{Mark: Mark{Known: true, Height: 9}}}
@@ -425,7 +427,7 @@ func TestOrder(t *testing.T) {
 			all = append(all, s.What)
 		}
 		last := -1
-		for _, word := range []string{"disable", "stop it, and prove it", "mask it", "move the consensus key", "home of pressenter-node", "arm the key", "start pressenter-node"} {
+		for _, word := range []string{"disable", "stop it, and prove it", "mask it", "prove that it is dead", "move the consensus key", "home of pressenter-node", "start pressenter-node", "arm the key"} {
 			at := slices.IndexFunc(all, func(s string) bool { return strings.Contains(s, word) })
 			if at <= last {
 				t.Errorf("%q is step %d, after %d: %q", word, at, last, all)
@@ -472,4 +474,53 @@ func FuzzAnswers(f *testing.F) {
 			t.Error("a mark below nothing")
 		}
 	})
+}
+
+// TestFits: a node is taken over into a deployment on its network only as it is understood.
+func TestFits(t *testing.T) {
+	whole := func() *Found {
+		return &Found{
+			Unit: Unit{Name: "x.service"}, Role: RoleValidator, Program: Program{SHA256: "aa"}, Home: Home{Path: "/h", Real: "/h"},
+			Node: Node{ChainID: "sim-1", Dials: []string{"p"}, Answers: true},
+			Key: Key{
+				Type: "tendermint/PubKeyEd25519", Power: 1, Signed: 9, Mark: Mark{Known: true, Height: 9},
+				File: "/h/config/priv_validator_key.json", StateFile: "/h/data/priv_validator_state.json",
+			},
+		}
+	}
+	wanted := Wanted{Host: "validator", Validator: true, ChainID: "sim-1", Exists: true, Program: "aa"}
+	if p := Make(whole(), wanted); !p.Implemented {
+		t.Errorf("%+v", p.Findings)
+	}
+	for code, change := range map[string]func(*Found, *Wanted){
+		"network":       func(_ *Found, w *Wanted) { w.Exists = false },
+		"chain":         func(f *Found, _ *Wanted) { f.Node.ChainID = "sim-2" },
+		"program":       func(_ *Found, w *Wanted) { w.Program = "bb" },
+		"places":        func(f *Found, _ *Wanted) { f.Key.File = "/etc/key.json" },
+		"peers":         func(f *Found, _ *Wanted) { f.Node.Dials = nil },
+		"remote-signer": func(f *Found, _ *Wanted) { f.Key.Remote = "tcp://x" },
+		"mark":          func(f *Found, _ *Wanted) { f.Key.Mark = Mark{} },
+		"sentry":        func(f *Found, w *Wanted) { f.Role, w.Validator = RoleSentry, false },
+		"other-daemon":  func(f *Found, _ *Wanted) { f.note("other-daemon", health.Critical, "x") },
+	} {
+		f, w := whole(), wanted
+		change(f, &w)
+		p := Make(f, w)
+		if p.Implemented || !slices.ContainsFunc(p.Findings, func(f health.Finding) bool { return f.Code == code && f.Severity == health.Critical }) {
+			t.Errorf("%s: %+v", code, p.Findings)
+		}
+	}
+}
+
+func TestDials(t *testing.T) {
+	id := strings.Repeat("a", 40)
+	good := id + "@x.example:26656"
+	if got := dials(good + ", " + id + "@:1," + id + "@x:0,@x:1,\x1b," + id + "@[::1]:26656"); !slices.Equal(got, []string{good, id + "@[::1]:26656"}) {
+		t.Errorf("%q", got)
+	}
+	for list, want := range map[string]string{"0.025uatom": "0.025uatom", "0.1ibc/AB,2stake": "0.1ibc/AB,2stake", "": "", "0.1": "", "1a\x1b": ""} {
+		if got := gasPrices(list); got != want {
+			t.Errorf("%q: %q", list, got)
+		}
+	}
 }

@@ -59,10 +59,18 @@ func (f *Found) unitNotes(u unit, main *process, argv []string) {
 		}
 	}
 	if odd := slices.DeleteFunc(slices.Clone(f.Program.Flags), func(s string) bool { return slices.Contains(understood, s) }); len(odd) > 0 {
-		f.note("flags", health.Warning, "It was started with --%s, which overrule its files.", strings.Join(odd, ", --"))
+		severity := health.Warning
+		if strings.Contains(strings.Join(odd, " "), "priv_validator") {
+			severity = health.Critical
+		}
+		f.note("flags", severity, "It was started with --%s, which overrule its files.", strings.Join(odd, ", --"))
 	}
 	if odd := overruling(path.Base(strings.TrimSuffix(main.exe, " (deleted)")), main.names); len(odd) > 0 {
-		f.note("variables", health.Warning, "It has the variables %s, which overrule its files. Their values were not read.", clean(strings.Join(odd, ", ")))
+		severity := health.Warning
+		if strings.Contains(strings.Join(odd, " "), "PRIV_VALIDATOR") {
+			severity = health.Critical // which key signs is not what the files say
+		}
+		f.note("variables", severity, "It has the variables %s, which overrule its files. Their values were not read.", clean(strings.Join(odd, ", ")))
 	}
 }
 

@@ -257,7 +257,8 @@ func (f *Found) readHome(ctx context.Context, sh Shell) error {
 	}
 	comet, app := f.settings("config.toml", got[0]), f.settings("app.toml", got[1])
 	f.Home.Mount = absolute(got[4].text)
-	if real := absolute(got[5].text); real != "" && real != path.Clean(f.Home.Path) {
+	f.Home.Real = absolute(strings.TrimSpace(got[5].text))
+	if real := f.Home.Real; real != "" && real != path.Clean(f.Home.Path) {
 		f.note("home-link", health.Info, "The home is a link to %s.", real)
 	}
 	for i, name := range []string{"config.toml", "app.toml"} {
@@ -295,6 +296,7 @@ func (f *Found) configured(comet, app map[string]string) {
 	count := func(s string) int {
 		return len(strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' }))
 	}
+	n.Dials, n.MinGasPrice = dials(comet["p2p.persistent_peers"]), gasPrices(app["minimum_gas_prices"])
 	n.Peers, n.Private = count(comet["p2p.persistent_peers"]), count(comet["p2p.private_peer_ids"])
 	n.Services = map[string]string{}
 	for name, s := range map[string]struct{ on, at string }{
@@ -326,7 +328,7 @@ func (f *Found) readKeys(ctx context.Context, sh Shell, comet map[string]string)
 	if err != nil {
 		return err
 	}
-	f.Key.File, f.Key.StateFile = clean(key), clean(state)
+	f.Key.File, f.Key.StateFile, f.Home.Genesis = clean(key), clean(state), clean(genesis)
 	f.consensusKey(got[0])
 	f.signState(got[1])
 	if id := strings.TrimSpace(got[2].text); nodeIDs.MatchString(id) {

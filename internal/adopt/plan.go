@@ -2,19 +2,22 @@ package adopt
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/pressenter/pressenter/internal/health"
+	"github.com/pressenter/pressenter/internal/signing"
 )
 
-// Plan is what taking over would mean. Making it changed nothing, and neither does this version carry it out.
+// Plan is what taking over would mean. Making it changed nothing.
 type Plan struct {
 	Host    string `json:"host"`
 	Address string `json:"address"`
 	Found   *Found `json:"found"`
 	// Changes is what looking changed, and what would change before a restart that somebody plans: nothing.
 	Changes int `json:"changes"`
-	// Implemented says whether this version can take over.
+	// Implemented says whether this version can take this node over into what the config says.
 	Implemented bool             `json:"implemented"`
 	Stays       []string         `json:"stays"`
 	Takeover    []Step           `json:"takeover"`
@@ -26,6 +29,8 @@ type Step struct {
 	What string `json:"what"`
 	// Reboot is what runs after a reboot right after it: at no time both the old unit and ours.
 	Reboot string `json:"after_reboot"`
+	// NoReturn: until this step begins a takeover can be undone, and not any more after that.
+	NoReturn bool `json:"no_return,omitempty"`
 }
 
 // Wanted is what the config says of the host.
@@ -33,6 +38,8 @@ type Wanted struct {
 	Host, Address string
 	Validator     bool
 	ChainID       string // of a private network; empty: the config makes a network of its own
+	Exists        bool   // the config says that the network is there already
+	Program       string // hex SHA-256 of the daemon that would run; empty: it was not found
 }
 
 // Make makes the plan. It is a function of what was found and of what is wanted.
@@ -46,6 +53,8 @@ func Make(f *Found, w Wanted) Plan {
 	p.judge(f, w)
 	p.Takeover = takeover(f)
 	health.Sort(p.Findings)
+	critical := func(f health.Finding) bool { return f.Severity == health.Critical }
+	p.Implemented = w.Exists && !slices.ContainsFunc(p.Findings, critical)
 	return p
 }
 
@@ -61,8 +70,10 @@ func (p *Plan) judge(f *Found, w Wanted) {
 	}
 	if w.ChainID != "" && f.Node.ChainID != "" && w.ChainID != f.Node.ChainID {
 		add("chain", health.Critical, "", "The config is for the chain %q, and the node is on %q.", w.ChainID, f.Node.ChainID)
+	} else if !w.Exists {
+		add("network", health.Critical, "Describe the network in the config's chain block, with exists: true.", "The config makes a network of its own, and the node is on %q, which is there already.", f.Node.ChainID)
 	} else {
-		add("network", health.Critical, "", "This version makes the networks that it runs, and joins none that is there: chain %q cannot be taken over yet.", f.Node.ChainID)
+		p.fits(f, w, add)
 	}
 	if f.Node.CatchingUp {
 		add("catching-up", health.Warning, "", "The node is catching up.")
@@ -91,6 +102,28 @@ func (p *Plan) judge(f *Found, w Wanted) {
 	}
 }
 
+// adding notes a finding.
+type adding = func(code string, s health.Severity, next, format string, args ...any)
+
+// fits tells what keeps a node from being taken over into a deployment on its network.
+func (p *Plan) fits(f *Found, w Wanted, add adding) {
+	if f.Role == RoleSentry || f.Role == RoleFull {
+		add("sentry", health.Critical, "Make a new sentry; it catches up by itself.", "Taking over a node that does not sign is not in this version.")
+	}
+	if f.Program.SHA256 != "" && f.Program.SHA256 != w.Program {
+		add("program", health.Critical, "Set chain.binary to a copy of the program that runs there.", "The program that runs there has the SHA-256 %.16s…, the config's daemon %.16s…: taking over is no upgrade.", f.Program.SHA256, w.Program)
+	}
+	if f.Program.SHA256 == "" {
+		add("program", health.Critical, "Start it and look again.", "It is not known which program would have run.")
+	}
+	if f.Home.Real == "" || f.Key.File != path.Join(f.Home.Path, "config/priv_validator_key.json") || f.Key.StateFile != path.Join(f.Home.Path, "data/priv_validator_state.json") {
+		add("places", health.Critical, "", "Key and sign state are not at the usual places of the home: that is not understood.")
+	}
+	if len(f.Node.Dials) == 0 {
+		add("peers", health.Critical, "Set p2p.persistent_peers there to nodes of the network, for the sentries.", "The node names no persistent peers that can be understood: the sentries would find nobody.")
+	}
+}
+
 func wantedRole(w Wanted) Role {
 	if w.Validator {
 		return RoleValidator
@@ -101,31 +134,34 @@ func wantedRole(w Wanted) Role {
 // takeover is what would be done at the next restart that somebody plans. Never do two programs have the right to sign:
 // the old unit has lost every way to start before the key is touched, and ours gets one only after it was armed.
 func takeover(f *Found) []Step {
-	const old, neither, ours = "the old unit alone", "neither", "ours alone"
-	steps := []Step{{"the agent is installed beside it and reports how it is; it starts nothing", old}}
+	const neither, keyless, ours = "neither", "ours, without the key", "ours alone"
+	var steps []Step
 	unit := "disable " + f.Unit.Name
 	if f.Unit.Enabled == "static" || f.Unit.Enabled == "generated" || f.Unit.Enabled == "transient" {
 		unit = fmt.Sprintf("keep %s, which is %s, from being started at boot", f.Unit.Name, f.Unit.Enabled)
 	}
-	steps = append(steps, Step{unit, neither},
-		Step{fmt.Sprintf("stop it, and prove it: no process is left in its control group, and none has %s open", orHome(f)), neither})
+	steps = append(steps, Step{What: unit, Reboot: neither},
+		Step{What: "stop it, and prove it: no process is left in its control group", Reboot: neither})
 	mask := "mask it, so that nothing starts it again"
 	if strings.HasPrefix(f.Unit.File, "/etc/systemd/system/") {
 		mask = fmt.Sprintf("put %s aside, as systemd masks no unit whose file is there, and mask it: nothing starts it again", f.Unit.File)
 	}
-	steps = append(steps, Step{mask, neither})
-	if f.Role == RoleValidator && f.Key.Remote == "" {
+	steps = append(steps, Step{What: mask, Reboot: neither},
+		Step{What: fmt.Sprintf("prove that it is dead: nothing runs in its control group, and no process has %s open", orHome(f)), Reboot: neither})
+	signs := f.Role == RoleValidator && f.Key.Remote == ""
+	if signs {
 		mark := "with its sign state"
 		if f.Key.Mark.Known {
 			mark = fmt.Sprintf("with its sign state, which is at height %d or more and never goes back", f.Key.Mark.Height)
 		}
-		steps = append(steps, Step{fmt.Sprintf("move the consensus key out of the home into a folder of its own, disarmed, %s", mark), neither})
+		steps = append(steps, Step{What: "move the consensus key out of the home into a folder of its own, disarmed, " + mark, Reboot: neither, NoReturn: true})
 	}
-	steps = append(steps, Step{fmt.Sprintf("make %s the home of pressenter-node, with the same node id and the same program", orHome(f)), neither})
-	if f.Role == RoleValidator && f.Key.Remote == "" {
-		steps = append(steps, Step{"arm the key: the old unit is masked, its death is proven, and the mark is known", ours})
+	steps = append(steps, Step{What: fmt.Sprintf("make %s the home of pressenter-node by renaming it, with the same node id and the same program", orHome(f)), Reboot: neither},
+		Step{What: "set the server up, admit it to the roster and start pressenter-node.service, behind the sentries, without the key", Reboot: keyless})
+	if signs {
+		steps = append(steps, Step{What: fmt.Sprintf("arm the key, once %d blocks have passed in which nobody signed with it", signing.SilentBlocks), Reboot: ours})
 	}
-	return append(steps, Step{"start pressenter-node.service", ours})
+	return steps
 }
 
 func orHome(f *Found) string {

@@ -249,6 +249,9 @@ func (s *Session) each(ctx context.Context, targets []Target, f func(context.Con
 // another one.
 func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, error)) (kept string, err error) {
 	targets := s.machinesThere()
+	if err := s.between(); err != nil {
+		return "", err
+	}
 	if err := s.allKnown(); err != nil {
 		return "", err
 	}

@@ -1,9 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,63 +16,222 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/pressenter/pressenter/internal/adopt"
+	"github.com/pressenter/pressenter/internal/apply"
+	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/remote"
+	"github.com/pressenter/pressenter/internal/signing"
 )
 
+// adoptCmd is 'pressenter adopt'.
+type adoptCmd struct {
+	*global
+	unit             string
+	asJSON, yes      bool
+	join, take, undo bool
+	acceptFileKey    bool
+	servers          *remote.Provider
+	session          *apply.Session
+	host             deployment.Host
+}
+
 func newAdoptCmd(g *global) *cobra.Command {
-	var unit string
-	var asJSON bool
+	d := &adoptCmd{global: g}
 	c := &cobra.Command{
-		Use: "adopt NAME", Short: "Look at a server that runs a node already, and show what taking it over would mean", Args: cobra.ExactArgs(1),
+		Use: "adopt NAME", Short: "Look at a server that runs a node already, and take it over", Args: cobra.ExactArgs(1),
 		Long: "Look at a server of the config on which systemd runs a chain's daemon already: its unit, program, home, chain, node id,\n" +
 			"ports, consensus key and role. Then show what would stay, what would be taken over in which order, and what is not\n" +
 			"understood. Nothing is changed there, nothing is brought there, and of keys only public halves are read.\n\n" +
-			"This version shows the plan and does not carry it out.",
-		RunE: func(c *cobra.Command, args []string) error {
-			p, err := g.adoption(c.Context(), args[0], unit)
-			if err != nil {
-				return err
-			}
-			if asJSON {
-				e := json.NewEncoder(c.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(p)
-			}
-			writeAdoption(c.OutOrStdout(), p)
-			return nil
-		},
+			"With a config that says chain.exists, a validator is taken over in three steps:\n" +
+			"  --join       puts the deployment on its network: genesis and peers are read from it, nothing is changed there.\n" +
+			"               'pressenter apply' then makes the sentries, which catch up; the validator goes on as it is\n" +
+			"  --take-over  is the planned restart: its unit is ended for ever, and the node starts again as one of ours\n" +
+			"  --undo       takes a takeover back that has not reached the key yet. After that there is no way back",
+		RunE: func(c *cobra.Command, args []string) error { return d.run(c, args[0]) },
 	}
-	c.Flags().StringVar(&unit, "unit", "", "the service that runs the daemon, e.g. cosmos.service (default: the one that there is)")
-	c.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	f := c.Flags()
+	f.StringVar(&d.unit, "unit", "", "the service that runs the daemon, e.g. cosmos.service (default: the one that there is)")
+	f.BoolVar(&d.asJSON, "json", false, "print JSON")
+	f.BoolVar(&d.join, "join", false, "put the deployment on the network of this node")
+	f.BoolVar(&d.take, "take-over", false, "restart the node as one of ours, now")
+	f.BoolVar(&d.undo, "undo", false, "take a takeover back")
+	f.BoolVar(&d.acceptFileKey, "accept-file-key", false, "the consensus key stays a file: whoever has a copy of it can sign, and gets the validator convicted")
+	f.BoolVarP(&d.yes, "yes", "y", false, "do not ask")
+	daemonFlag(c, g)
+	c.MarkFlagsMutuallyExclusive("join", "take-over", "undo", "json")
 	return c
 }
 
-// adoption looks at a server of the config. The deployment need not exist.
-func (g *global) adoption(ctx context.Context, name, unit string) (adopt.Plan, error) {
-	c, err := g.load()
+func (d *adoptCmd) run(c *cobra.Command, name string) error {
+	conf, err := d.load()
 	if err != nil {
-		return adopt.Plan{}, err
+		return err
 	}
-	m, err := broughtHost(*c, name)
+	m, err := broughtHost(*conf, name)
 	if err != nil {
-		return adopt.Plan{}, err
+		return err
 	}
-	dir, err := g.dir()
+	if d.session, err = d.sessionFor(*conf); err != nil {
+		return err
+	}
+	defer d.session.Close()
+	dir, err := d.dir()
 	if err != nil {
-		return adopt.Plan{}, err
+		return err
 	}
 	exe, err := os.Executable()
 	if err != nil {
-		return adopt.Plan{}, err
+		return err
 	}
-	_, servers := hostsOf(c.Name, dir, exe)
-	defer servers.Close()
-	found, err := servers.Look(ctx, deployment.Host{Name: name, Provider: deployment.ProviderSSH, Address: m.Address}, unit)
+	_, d.servers = hostsOf(conf.Name, dir, exe)
+	defer d.servers.Close()
+	d.host = deployment.Host{Name: name, Provider: deployment.ProviderSSH, Address: m.Address}
+	switch {
+	case d.join:
+		return d.joins(c)
+	case d.take:
+		return d.takes(c)
+	case d.undo:
+		return d.undoes(c)
+	}
+	p, err := d.look(c.Context())
 	if err != nil {
-		return adopt.Plan{}, fmt.Errorf("look at %s: %w", name, err)
+		return err
 	}
-	return adopt.Make(found, adopt.Wanted{Host: name, Address: m.Address, Validator: name == config.ValidatorHost, ChainID: c.Chain.ChainID}), nil
+	if d.asJSON {
+		return printJSON(c.OutOrStdout(), p)
+	}
+	writeAdoption(c.OutOrStdout(), p)
+	return nil
+}
+
+// look looks at the server. The deployment need not exist.
+func (d *adoptCmd) look(ctx context.Context) (adopt.Plan, error) {
+	found, err := d.servers.Look(ctx, d.host, d.unit)
+	if err != nil {
+		return adopt.Plan{}, fmt.Errorf("look at %s: %w", d.host.Name, err)
+	}
+	conf := d.session.Config
+	w := adopt.Wanted{
+		Host: d.host.Name, Address: d.host.Address, Validator: d.host.Name == config.ValidatorHost, ChainID: conf.Chain.ChainID, Exists: conf.Chain.Exists,
+	}
+	if w.Exists {
+		if w.Program, err = atomicfile.SHA256(d.session.Daemon); err != nil {
+			return adopt.Plan{}, hint(fmt.Errorf("read the chain's program: %w", err), "set chain.binary to a copy of the program that runs there")
+		}
+	}
+	return adopt.Make(found, w), nil
+}
+
+// fit is look where nothing critical may be found.
+func (d *adoptCmd) fit(c *cobra.Command) (*adopt.Found, error) {
+	if !d.session.Config.Chain.Exists {
+		return nil, hint(usageError{errors.New("the config makes a network of its own")}, "describe the network in the config's chain block, with exists: true")
+	}
+	p, err := d.look(c.Context())
+	if err != nil {
+		return nil, err
+	}
+	if !p.Implemented {
+		writeAdoption(c.OutOrStdout(), p)
+		return nil, errors.New("it cannot be taken over as it is; see what is critical above")
+	}
+	return p.Found, nil
+}
+
+// joins puts the deployment on the network of the node.
+func (d *adoptCmd) joins(c *cobra.Command) error {
+	found, err := d.fit(c)
+	if err != nil {
+		return err
+	}
+	if err := d.session.Open(); err != nil {
+		return err
+	}
+	genesis, sum, err := d.servers.Genesis(c.Context(), d.host, found)
+	if err != nil {
+		return err
+	}
+	a := deployment.Adoption{
+		Host: d.host.Name, Address: d.host.Address, Unit: found.Unit.Name, Home: found.Home.Real, NodeID: found.Node.NodeID, PubKey: found.Key.PublicKey,
+		Genesis: sum, Peers: found.Node.Dials, MinGasPrice: found.Node.MinGasPrice,
+	}
+	if err := d.session.Join(a, found.Node.ChainID, genesis); err != nil {
+		return err
+	}
+	w := c.OutOrStdout()
+	fmt.Fprintf(w, "chain    %s\ngenesis  SHA-256 %s\n", found.Node.ChainID, sum)
+	for _, p := range a.Peers {
+		fmt.Fprintf(w, "peer     %s\n", p)
+	}
+	fmt.Fprintf(w, "\nCompare the SHA-256 with what the network publishes. Nothing was changed on the server: %s goes on.\n"+
+		"next: pressenter apply, which makes the sentries; once they have caught up, pressenter adopt %s --take-over\n", found.Unit.Name, d.host.Name)
+	return nil
+}
+
+// takes takes the node over, at this moment.
+func (d *adoptCmd) takes(c *cobra.Command) error {
+	if !d.acceptFileKey {
+		return hint(usageError{errors.New("the consensus key would stay a file on the server: whoever has a copy of it can sign with it, and nobody can see that there is none")},
+			"--accept-file-key takes that risk; cosigners, of which none has the whole key, are not in this version")
+	}
+	s := d.session
+	if err := s.Open(); err != nil {
+		return err
+	}
+	if err := s.LockHosts(c.Context()); err != nil {
+		return err
+	}
+	a := s.Adoption()
+	if a == nil || a.Host != d.host.Name || a.Address != d.host.Address {
+		return hint(usageError{fmt.Errorf("the deployment is not on the network of %s yet", d.host.Name)}, "run 'pressenter adopt %s --join'", d.host.Name)
+	}
+	var found *adopt.Found
+	if !a.Begun {
+		var err error
+		if found, err = d.fit(c); err != nil {
+			return err
+		}
+		if !bytes.Equal(found.Key.PublicKey, a.PubKey) || found.Node.NodeID != a.NodeID {
+			return fmt.Errorf("another node runs there than the one whose network was joined: its key has the address %s", found.Key.Address)
+		}
+		if err := sure(c, d.yes, fmt.Sprintf("End %s for ever and restart its node as one of ours? It signs nothing for about %d blocks.", found.Unit.Name, signing.SilentBlocks+20)); err != nil {
+			return err
+		}
+	}
+	pr := newProgress(c.OutOrStdout())
+	s.Progress = pr.show
+	last := ""
+	err := s.TakeOver(c.Context(), d.servers, found, func(words string) {
+		if words != last {
+			last = words
+			pr.show(apply.Event{Word: words, Why: true})
+		}
+	})
+	pr.clear()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(c.OutOrStdout(), "%s is a host of ours, and signs\n", d.host.Name)
+	return nil
+}
+
+// undoes takes a takeover back.
+func (d *adoptCmd) undoes(c *cobra.Command) error {
+	if err := d.session.Open(); err != nil {
+		return err
+	}
+	undone, err := d.session.UndoTakeover(c.Context(), d.servers)
+	if err != nil {
+		return err
+	}
+	if !undone {
+		fmt.Fprintf(c.OutOrStdout(), "no takeover of %s was begun: nothing was changed\n", d.host.Name)
+		return nil
+	}
+	fmt.Fprintf(c.OutOrStdout(), "%s has its node back, as it was\n", d.session.Adoption().Unit)
+	return nil
 }
 
 // broughtHost is a host of the config that is there already.
@@ -121,11 +280,18 @@ func writeAdoption(w io.Writer, p adopt.Plan) {
 	}
 	fmt.Fprintf(w, "\nWould be taken over at that restart, each step done before the next begins:\n")
 	for i, s := range p.Takeover {
+		if s.NoReturn {
+			fmt.Fprintf(w, "  -- until here --undo takes all of it back; from here on there is no way back --\n")
+		}
 		fmt.Fprintf(w, "  %d. %s\n     [after a reboot: %s]\n", i+1, s.What, s.Reboot)
 	}
 	fmt.Fprintf(w, "\nIn the way, not understood, or worth knowing:\n")
 	printFindings(w, p.Findings, styleFor(w))
-	fmt.Fprintf(w, "\n%d changes. This version shows what a takeover would be and does not carry it out.\n", p.Changes)
+	next := "It cannot be taken over as it is: see what is critical."
+	if p.Implemented {
+		next = "next: --join, then 'pressenter apply', then --take-over"
+	}
+	fmt.Fprintf(w, "\n%d changes. %s\n", p.Changes, next)
 }
 
 func programWords(p adopt.Program) string {

@@ -12,6 +12,7 @@ import (
 	"github.com/pressenter/pressenter/internal/agent"
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/machine"
+	"github.com/pressenter/pressenter/internal/takeover"
 )
 
 // newHostCmd is what the operator's program calls on a machine, as root: JSON in, JSON out.
@@ -49,6 +50,15 @@ func newHostCmd() *cobra.Command {
 			}
 			return struct{}{}, machine.Remove(ctx)
 		}),
+		hostCmd("takeover", "Take a daemon over from its unit", takeover.Here().Begin),
+		hostCmd("takeover-look", "Say how far that is", func(context.Context, struct{}) (takeover.State, error) { return takeover.Here().Look() }),
+		hostCmd("takeover-undo", "Give the daemon back to its unit", func(ctx context.Context, _ struct{}) (struct{}, error) {
+			return struct{}{}, takeover.Here().Undo(ctx)
+		}),
+		&cobra.Command{
+			Use: "takeover-run", Short: "Do what was begun (run by systemd)", Args: cobra.NoArgs,
+			RunE: func(c *cobra.Command, _ []string) error { return takeover.Here().Run(c.Context()) },
+		},
 		&cobra.Command{
 			Use: "rollback", Short: "Put the former agent back if the new one never answered", Args: cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error {

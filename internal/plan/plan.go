@@ -110,10 +110,13 @@ func Make(want Want, have Observed) (Plan, error) {
 	}
 	b.meet(sides)
 	b.setUp(sides)
-	if !have.Own.Fork { // the world dials ours, and who they are is known only once the fork is healed
-		b.follow(sides[0])
+	own := sides[len(sides)-1]
+	for _, world := range sides[:len(sides)-1] {
+		if !have.Own.Fork { // it dials ours, and who they are is known only once the fork is healed
+			b.follow(world)
+		}
 	}
-	b.follow(sides[1])
+	b.follow(own)
 	if have.Own.Fork {
 		b.returns = nil // one side of it may still have their hosts
 	}
@@ -122,12 +125,12 @@ func Make(want Want, have Observed) (Plan, error) {
 	for _, s := range sides {
 		b.destroy(s, obliges)
 	}
-	b.discard(sides[1], obliges)
+	b.discard(own, obliges)
 	if len(b.returns) > 0 {
 		b.stage([]Step{ReturnMachines{On{Deployment: want.Own.Deployment}, b.returns}})
 	}
-	b.destroy(sides[1], brought) // last: one that refuses to be cleared keeps nothing else from its end
-	b.discard(sides[1], brought)
+	b.destroy(own, brought) // last: one that refuses to be cleared keeps nothing else from its end
+	b.discard(own, brought)
 	b.cost(have.Bought)
 	b.setsUp()
 	b.placement()
@@ -136,7 +139,7 @@ func Make(want Want, have Observed) (Plan, error) {
 	b.preflight()
 	b.meshNotes()
 	b.adopted()
-	b.await(sides[len(sides)-1])
+	b.await(own)
 	b.waiting()
 	slices.Sort(b.plan.Notes)
 	return b.plan, nil
