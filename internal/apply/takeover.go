@@ -23,7 +23,7 @@ type Taker interface {
 	Suits(ctx context.Context, h deployment.Host) error
 	TakeOver(ctx context.Context, h deployment.Host, o takeover.Order) (takeover.State, error)
 	TakenOver(ctx context.Context, h deployment.Host) (takeover.State, error)
-	GiveBack(ctx context.Context, h deployment.Host) error
+	GiveBack(ctx context.Context, h deployment.Host, pub []byte) (takeover.State, error)
 }
 
 // Adoption is the server that brought the network; nil: none did.
@@ -92,7 +92,15 @@ func (s *Session) TakeOver(ctx context.Context, servers Taker, found *adopt.Foun
 		}
 	}
 	if !a.Taken {
-		if err := awaitTaken(ctx, servers, h, takeover.Order{Unit: a.Unit, Home: a.Home, PubKey: a.PubKey, Mark: a.Mark}, report); err != nil {
+		k, err := s.keys(s.own)
+		if err != nil {
+			return err
+		}
+		o := takeover.Order{
+			Unit: a.Unit, Home: a.Home, PubKey: a.PubKey, Mark: a.Mark, BackupTo: k.Recipient(),
+			NodeID: a.NodeID, ChainID: s.own.inventory.ChainID, Genesis: a.Genesis, Peers: a.Peers, MinGasPrice: a.MinGasPrice,
+		}
+		if err := awaitTaken(ctx, servers, h, o, report); err != nil {
 			return err
 		}
 		a.Taken = true
@@ -193,11 +201,30 @@ func (s *Session) UndoTakeover(ctx context.Context, servers Taker) (undone bool,
 		return false, &takeover.NoReturn{Unit: a.Unit}
 	}
 	h := deployment.Host{Name: a.Host, Role: roster.RoleValidator, Provider: deployment.ProviderSSH, Address: a.Address}
-	if err := servers.GiveBack(ctx, h); err != nil {
+	if err := awaitGiven(ctx, servers, h, a); err != nil {
 		return false, fmt.Errorf("give %s back: %w", a.Unit, err)
 	}
 	a.Begun = false
 	return true, s.own.dir.SaveInventory(s.own.inventory)
+}
+
+// awaitGiven has a server give its daemon back, and waits for that.
+func awaitGiven(ctx context.Context, servers Taker, h deployment.Host, a *deployment.Adoption) error {
+	st, err := servers.GiveBack(ctx, h, a.PubKey)
+	t := time.NewTicker(500 * time.Millisecond)
+	defer t.Stop()
+	for begun := time.Now(); err == nil && st.Phase != takeover.None; {
+		if st.Trouble != "" && time.Since(begun) > takenLimit {
+			return fmt.Errorf("%s; it goes on there by itself", st.Trouble)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.C:
+		}
+		st, err = servers.TakenOver(ctx, h)
+	}
+	return err
 }
 
 // between refuses what may not be done while a server is between its unit and ours.

@@ -31,7 +31,9 @@ func (f *foreignServer) TakenOver(context.Context, deployment.Host) (takeover.St
 	return takeover.State{Phase: f.phase}, f.err
 }
 
-func (f *foreignServer) GiveBack(context.Context, deployment.Host) error { return f.err }
+func (f *foreignServer) GiveBack(context.Context, deployment.Host, []byte) (takeover.State, error) {
+	return takeover.State{}, f.err
+}
 
 func joinedSession(t *testing.T) *Session {
 	t.Helper()
@@ -42,6 +44,7 @@ func joinedSession(t *testing.T) *Session {
 	must(t, s.Open())
 	t.Cleanup(s.Close)
 	must(t, s.Join(deployment.Adoption{Host: "validator", Address: "v", Unit: "cosmos.service", PubKey: []byte{1}, Genesis: "a"}, "sim-7", []byte("{}")))
+	must(t, s.createKeyring(s.own, plan.CreateKeyring{On: plan.On{Deployment: c.Name}}))
 	return s
 }
 

@@ -52,9 +52,7 @@ func newHostCmd() *cobra.Command {
 		}),
 		hostCmd("takeover", "Take a daemon over from its unit", takeover.Here().Begin),
 		hostCmd("takeover-look", "Say how far that is", func(context.Context, struct{}) (takeover.State, error) { return takeover.Here().Look() }),
-		hostCmd("takeover-undo", "Give the daemon back to its unit", func(ctx context.Context, _ struct{}) (struct{}, error) {
-			return struct{}{}, takeover.Here().Undo(ctx)
-		}),
+		hostCmd("takeover-undo", "Give the daemon back to its unit", takeover.Here().Undo),
 		&cobra.Command{
 			Use: "takeover-run", Short: "Do what was begun (run by systemd)", Args: cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error { return takeover.Here().Run(c.Context()) },

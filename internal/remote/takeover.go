@@ -55,14 +55,14 @@ func (p *Provider) TakenOver(ctx context.Context, h deployment.Host) (takeover.S
 	return call[takeover.State](ctx, p, h, program, "takeover-look", struct{}{})
 }
 
-// GiveBack undoes a takeover, as long as that can be. Nothing is undone where none was begun.
-func (p *Provider) GiveBack(ctx context.Context, h deployment.Host) error {
+// GiveBack begins to undo the takeover of a key, as long as that can be, and says how far that is: none is what is left once
+// it is done. Nothing is undone where none was begun.
+func (p *Provider) GiveBack(ctx context.Context, h deployment.Host, pub []byte) (takeover.State, error) {
 	program, err := p.bring(ctx, h)
 	if err != nil {
-		return err
+		return takeover.State{}, err
 	}
-	_, err = call[struct{}](ctx, p, h, program, "takeover-undo", struct{}{})
-	return err
+	return call[takeover.State](ctx, p, h, program, "takeover-undo", takeover.Whose{Deployment: p.Deployment, Host: h.Name, PubKey: pub})
 }
 
 // bring brings this program to a server, and nothing else.

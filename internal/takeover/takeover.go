@@ -24,6 +24,13 @@ import (
 	"github.com/pressenter/pressenter/internal/process"
 )
 
+// Whose says whose takeover one is.
+type Whose struct {
+	Deployment string `json:"deployment"`
+	Host       string `json:"host"`
+	PubKey     []byte `json:"ed25519"`
+}
+
 // Order is what is to be taken over.
 type Order struct {
 	Deployment string `json:"deployment"`
@@ -34,8 +41,24 @@ type Order struct {
 	// PubKey is the consensus key that is expected there, and Mark the highest height for which the chain shows its signature.
 	PubKey []byte `json:"ed25519"`
 	Mark   int64  `json:"mark"`
+	// BackupTo is the age recipient that the key is sealed to before it leaves the home.
+	BackupTo string `json:"backup_to"`
 	// Program is this program's path, for the unit that does the work.
 	Program string `json:"program"`
+	// What follows is not used on the server. It is kept for an operator who has lost what was noted of the node.
+	NodeID      string   `json:"node_id"`
+	ChainID     string   `json:"chain_id"`
+	Genesis     string   `json:"genesis_sha256"`
+	Peers       []string `json:"peers"`
+	MinGasPrice string   `json:"min_gas_price,omitempty"`
+}
+
+// Whose says whose the order is.
+func (o Order) Whose() Whose { return Whose{o.Deployment, o.Host, o.PubKey} }
+
+// Is says whether w is v.
+func (w Whose) Is(v Whose) bool {
+	return w.Deployment == v.Deployment && w.Host == v.Host && bytes.Equal(w.PubKey, v.PubKey)
 }
 
 // Phase is how far a takeover is.
@@ -53,6 +76,8 @@ const (
 // State is what is known of a takeover.
 type State struct {
 	Phase Phase `json:"phase"`
+	// Order is what was ordered; zero where nothing was.
+	Order Order `json:"order"`
 	// Trouble is what kept it from going on, the last time it was tried.
 	Trouble string `json:"trouble,omitempty"`
 }
@@ -156,7 +181,7 @@ func (t *Taker) Look() (State, error) {
 	if err != nil || j == nil {
 		return State{}, err
 	}
-	return State{j.Phase, j.Trouble}, nil
+	return State{j.Phase, j.Order, j.Trouble}, nil
 }
 
 // Begin begins a takeover, or goes on with one, and returns while it goes on. Where it cannot be, nothing was changed.
@@ -182,8 +207,8 @@ func (t *Taker) Begin(ctx context.Context, o Order) (State, error) {
 			return t.begin(ctx, o)
 		case known.Phase == Undoing:
 			return errors.New("it is being undone: let that finish first")
-		case known.Order.Unit != o.Unit || known.Order.Deployment != o.Deployment || known.Order.Host != o.Host || !bytes.Equal(known.Order.PubKey, o.PubKey):
-			return fmt.Errorf("a takeover of %s for %q of %q was begun here before", known.Order.Unit, known.Order.Host, known.Order.Deployment)
+		case known.Order.Unit != o.Unit || !known.Order.Whose().Is(o.Whose()):
+			return another(known.Order)
 		case known.Phase == Done:
 			return nil
 		}
@@ -256,21 +281,42 @@ func (t *Taker) goOn(ctx context.Context, j *journal) error {
 	return t.removeRunner(ctx)
 }
 
-// Undo gives the old unit back what it had, and starts it if it ran. The error is a [NoReturn] where it is too late.
-func (t *Taker) Undo(ctx context.Context) error {
+// another refuses what is not for the takeover that there is.
+func another(o Order) error {
+	return fmt.Errorf("a takeover of %s for %q of the deployment %q, of the key %X, was begun here: nothing was done to it", o.Unit, o.Host, o.Deployment, o.PubKey)
+}
+
+// Undo has the old unit get back what it had, and start if it ran, and returns while that goes on: it is undone once there
+// is none. The error is a [NoReturn] where it is too late.
+func (t *Taker) Undo(ctx context.Context, w Whose) (State, error) {
 	j, err := t.load()
 	if err != nil || j == nil {
-		return err
+		return State{}, err
 	}
+	if !j.Order.Whose().Is(w) {
+		return State{}, another(j.Order)
+	}
+	if err := t.undo(ctx, j); err != nil {
+		return State{}, err
+	}
+	return t.Look()
+}
+
+func (t *Taker) undo(ctx context.Context, j *journal) error {
 	if j.Phase == Moving || j.Phase == Done {
 		return &NoReturn{j.Order.Unit}
 	}
 	if err := t.stopRunner(ctx); err != nil {
 		return err
 	}
+	w := j.Order.Whose()
 	return t.locked(ctx, func() error {
-		if j, err = t.load(); err != nil || j == nil {
+		j, err := t.load()
+		if err != nil || j == nil {
 			return err
+		}
+		if !j.Order.Whose().Is(w) {
+			return another(j.Order)
 		}
 		if j.Phase == Moving || j.Phase == Done { // it got there meanwhile
 			return errors.Join(&NoReturn{j.Order.Unit}, t.startRunner(ctx, j.Order))

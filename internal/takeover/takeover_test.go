@@ -310,10 +310,10 @@ func TestUndo(t *testing.T) {
 			_ = w.whole()
 			w.revive()
 			w.killAfter = undoAt
-			_ = w.taker().Undo(t.Context())
+			_, _ = w.taker().Undo(t.Context(), w.order().Whose())
 			w.safe("undo is killed")
 			w.revive()
-			err := w.taker().Undo(t.Context())
+			_, err := w.taker().Undo(t.Context(), w.order().Whose())
 			if tooLate := new(NoReturn); errors.As(err, &tooLate) {
 				must(t, w.whole())
 				w.taken()
@@ -331,6 +331,26 @@ func TestUndo(t *testing.T) {
 	}
 	if back == 0 {
 		t.Error("nothing could be undone")
+	}
+}
+
+// TestUndoOfAnother: whoever ordered nothing here undoes nothing.
+func TestUndoOfAnother(t *testing.T) {
+	w := newWorld(t)
+	if _, err := w.taker().Begin(t.Context(), w.order()); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []func(*Whose){
+		func(w *Whose) { w.Deployment = "another" }, func(w *Whose) { w.Host = "s1" }, func(w *Whose) { w.PubKey = bytes.Repeat([]byte{1}, 32) },
+	} {
+		who := w.order().Whose()
+		change(&who)
+		if _, err := w.taker().Undo(t.Context(), who); err == nil || !strings.Contains(err.Error(), "nothing was done to it") {
+			t.Errorf("%+v: %v", who, err)
+		}
+	}
+	if st, err := w.taker().Look(); err != nil || st.Phase != Silencing || !w.running[Runner] || st.Order.Deployment != "d" {
+		t.Errorf("%+v, %v", st, err)
 	}
 }
 
