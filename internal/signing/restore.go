@@ -49,7 +49,22 @@ func (f Folder) Restore(key []byte, floor int64, assigned ed25519.PublicKey) err
 	if err := f.write(rec); err != nil {
 		return err
 	}
+	if err := f.keepFloor(rec.Floor); err != nil {
+		return err
+	}
 	return f.replace(KeyFile, key)
+}
+
+// keepFloor writes the mark as a sign state, too: whoever takes the host away keeps that file of it.
+func (f Folder) keepFloor(floor int64) error {
+	state, err := ReadState(f.path(StateFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if !state.Before(stateAt(floor)) {
+		return nil
+	}
+	return f.replace(StateFile, stateAt(floor).encode())
 }
 
 // known is the highest height that anything in the folder says of a key: its record, its sign state, and what was set

@@ -7,19 +7,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
 // Unit is what systemd knows of one unit.
 type Unit struct {
-	Name   string
-	Load   string // loaded, not-found, masked, ...
-	Active string // active, activating, deactivating, inactive, failed, ...
+	Name   string   // by which it was asked for
+	ID     string   // which may be another one
+	Names  []string // by all of which it is known
+	Load   string   // loaded, not-found, masked, ...
+	Active string   // active, activating, deactivating, inactive, failed, ...
 	// Enabled is enabled, disabled, static (nothing to enable), masked, ...
 	Enabled  string
 	Fragment string   // the file that it was read from
@@ -42,7 +46,7 @@ func (u Unit) Masked() bool { return u.Load == "masked" }
 const limit = 10 * time.Second
 
 // properties are those that a [Unit] is made of.
-const properties = "Id,LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,Job,MainPID,ControlGroup"
+const properties = "Id,Names,LoadState,ActiveState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,Job,MainPID,ControlGroup"
 
 // Show looks at units, in the order of their names.
 func Show(ctx context.Context, names ...string) ([]Unit, error) {
@@ -79,7 +83,7 @@ func parse(out string) ([]Unit, error) {
 			return nil, fmt.Errorf("look at units: systemctl said what cannot be understood: %.200q", block)
 		}
 		units = append(units, Unit{
-			Name: said["Id"], Load: said["LoadState"], Active: said["ActiveState"], Enabled: said["UnitFileState"],
+			Name: said["Id"], ID: said["Id"], Names: strings.Fields(said["Names"]), Load: said["LoadState"], Active: said["ActiveState"], Enabled: said["UnitFileState"],
 			Fragment: said["FragmentPath"], DropIns: strings.Fields(said["DropInPaths"]), Stale: said["NeedDaemonReload"] == "yes",
 			Busy: said["Job"] != "" && said["Job"] != "0", MainPID: pid, Group: said["ControlGroup"],
 		})
@@ -106,22 +110,43 @@ func (u Unit) Processes() ([]int, error) {
 	if group == "" {
 		group = "/system.slice/" + u.Name
 	}
-	b, err := os.ReadFile(filepath.Join(groups, group, "cgroup.procs"))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, Unified()
-	}
+	pids, err := processes(filepath.Join(groups, group))
 	if err != nil {
 		return nil, fmt.Errorf("look at processes of %s: %w", u.Name, err)
 	}
-	var pids []int
-	for field := range strings.FieldsSeq(string(b)) {
-		pid, err := strconv.Atoi(field)
-		if err != nil {
-			return nil, fmt.Errorf("look at processes of %s: %w", u.Name, err)
-		}
-		pids = append(pids, pid)
-	}
 	return pids, nil
+}
+
+// processes are those of a control group and of all within it, which a unit may make for itself.
+func processes(group string) ([]int, error) {
+	var pids []int
+	err := filepath.WalkDir(group, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // it ended
+		}
+		if err != nil || d.Name() != "cgroup.procs" {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) || errors.Is(err, syscall.EOPNOTSUPP) {
+			return nil // it ended, or is a group of threads: those are told of further up
+		}
+		if err != nil {
+			return err
+		}
+		for field := range strings.FieldsSeq(string(b)) {
+			pid, err := strconv.Atoi(field)
+			if err != nil {
+				return err
+			}
+			pids = append(pids, pid)
+		}
+		return nil
+	})
+	if err == nil && len(pids) == 0 {
+		err = Unified()
+	}
+	return pids, err
 }
 
 // Start starts a unit, also one that has failed before, and returns once it is up.

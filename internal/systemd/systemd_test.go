@@ -9,6 +9,7 @@ func TestParse(t *testing.T) {
 	const said = `MainPID=812
 ControlGroup=/system.slice/a.service
 Id=a.service
+Names=a.service alias.service
 LoadState=loaded
 ActiveState=active
 FragmentPath=/usr/local/lib/systemd/system/a.service
@@ -28,11 +29,11 @@ NeedDaemonReload=no
 `
 	want := []Unit{
 		{
-			Name: "a.service", Load: "loaded", Active: "active", Enabled: "enabled", Fragment: "/usr/local/lib/systemd/system/a.service",
+			Name: "a.service", ID: "a.service", Names: []string{"a.service", "alias.service"}, Load: "loaded", Active: "active", Enabled: "enabled", Fragment: "/usr/local/lib/systemd/system/a.service",
 			DropIns: []string{"/etc/systemd/system/a.service.d/1.conf", "/etc/systemd/system/a.service.d/2.conf"}, Stale: true, Busy: true,
 			MainPID: 812, Group: "/system.slice/a.service",
 		},
-		{Name: "b.service", Load: "not-found", Active: "inactive", DropIns: []string{}},
+		{Name: "b.service", ID: "b.service", Names: []string{}, Load: "not-found", Active: "inactive", DropIns: []string{}},
 	}
 	got, err := parse(said)
 	if err != nil || !reflect.DeepEqual(got, want) {

@@ -5,7 +5,10 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/pressenter/pressenter/internal/agent"
@@ -16,10 +19,13 @@ import (
 
 // Here takes over on this machine.
 func Here() *Taker {
-	return &Taker{
-		Root: machine.Folder, Units: "/etc/systemd/system", System: system{}, Room: machine.MakeRoom,
+	exe, _ := os.Executable()
+	t := &Taker{
+		Root: machine.Folder, Units: "/etc/systemd/system", Program: exe, System: system{}, Room: machine.MakeRoom,
 		Own: own, Noted: agent.Folder(machine.Folder).NoteHome,
 	}
+	t.Sync = func() error { return errors.Join(syncFS(t.Root), syncFS(t.Units)) }
+	return t
 }
 
 // system is this machine's.
@@ -76,18 +82,69 @@ func (system) End(ctx context.Context, pid int) error {
 }
 
 // Holders implements System.
-func (system) Holders(folders ...string) ([]string, error) { return holders(folders...) }
+func (system) Holders(folder string) ([]Holder, error) { return holders(folder) }
 
-// own gives a path and all below it to the node's user. No link is followed.
+// Mounts implements System.
+func (system) Mounts() ([]string, error) {
+	b, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil, err
+	}
+	return parseMounts(string(b)), nil
+}
+
+// parseMounts are the places of a mountinfo (proc(5)).
+func parseMounts(text string) []string {
+	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+	var all []string
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) > 4 {
+			all = append(all, unescape.Replace(f[4]))
+		}
+	}
+	return all
+}
+
+// Logins implements System.
+func (system) Logins() ([]string, error) {
+	b, err := os.ReadFile("/etc/passwd")
+	if err != nil {
+		return nil, err
+	}
+	return parseLogins(string(b)), nil
+}
+
+// parseLogins are the homes of a passwd(5) whose users have a shell.
+func parseLogins(text string) []string {
+	var all []string
+	for line := range strings.Lines(text) {
+		f := strings.Split(strings.TrimSpace(line), ":")
+		if len(f) == 7 && !slices.Contains([]string{"nologin", "false", "sync"}, path.Base(f[6])) {
+			all = append(all, filepath.Clean(f[5]))
+		}
+	}
+	return all
+}
+
+// own gives a path and all below it to the node's user. No link is followed, also none that somebody makes meanwhile.
 func own(path string) error {
 	u, err := machine.Owner("node")
 	if err != nil {
 		return err
 	}
-	return filepath.WalkDir(path, func(p string, _ fs.DirEntry, err error) error {
+	return ownAs(path, int(u.UID), int(u.GID))
+}
+
+func ownAs(path string, uid, gid int) error {
+	dir, err := os.OpenRoot(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return fs.WalkDir(dir.FS(), ".", func(p string, _ fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Lchown(p, int(u.UID), int(u.GID))
+		return dir.Lchown(p, uid, gid)
 	})
 }

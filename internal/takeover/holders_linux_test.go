@@ -18,7 +18,7 @@ func TestHolders(t *testing.T) {
 	must(t, os.MkdirAll(filepath.Join(home, "data"), 0o700))
 	must(t, os.WriteFile(filepath.Join(home, "data", "db"), nil, 0o600))
 	must(t, os.Link(filepath.Join(home, "data", "db"), other)) // as a container sees it: another path, the same file
-	if found, err := holders(home, filepath.Join(dir, "nowhere")); err != nil || len(found) > 0 {
+	if found, err := holders(home); err != nil || len(found) > 0 {
 		t.Fatalf("%v, %v", found, err)
 	}
 	for name, prepare := range map[string]func(*exec.Cmd) error{
@@ -39,7 +39,7 @@ func TestHolders(t *testing.T) {
 			found, err := holders(home)
 			must(t, c.Process.Kill())
 			_ = c.Wait()
-			if err != nil || len(found) != 1 || !strings.Contains(found[0], "sleep") {
+			if err != nil || len(found) != 1 || !strings.Contains(found[0].Name, "sleep") {
 				t.Errorf("%v, %v", found, err)
 			}
 			if found, err := holders(home); err != nil || len(found) > 0 {

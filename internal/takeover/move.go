@@ -2,15 +2,18 @@ package takeover
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/pressenter/pressenter/internal/atomicfile"
+	"github.com/pressenter/pressenter/internal/keyring"
 	"github.com/pressenter/pressenter/internal/signing"
 )
 
@@ -23,36 +26,170 @@ const (
 
 func (t *Taker) signing() signing.Folder { return signing.Folder{Dir: t.path("node", "signing")} }
 
-// moveKey puts the consensus key into the signing folder, disarmed, and then takes it out of the home. For a moment both
-// have it: the old unit is masked, and what lies in the signing folder is not armed.
-func (t *Taker) moveKey(o Order) error {
-	from := filepath.Join(o.Home, keyFile)
-	if _, err := os.Lstat(o.Home); errors.Is(err, fs.ErrNotExist) {
-		from = filepath.Join(t.newHome(), keyFile)
+// where is the home. Once it is ours, whatever is made at its old place means nothing.
+func (t *Taker) where(o Order) string {
+	if there(t.newHome()) {
+		return t.newHome()
 	}
-	key, err := atomicfile.Read(from, maxFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return t.keyMoved(o)
+	return o.Home
+}
+
+func there(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+// moveHome gives the daemon's home its place with us, as it is. That can be undone.
+func (t *Taker) moveHome(j *journal) error {
+	old, to := j.Order.Home, t.newHome()
+	j.Notes = nil
+	switch {
+	case !there(to) && !there(old):
+		return fmt.Errorf("there is neither %s nor %s", old, to)
+	case !there(to):
+		if err := t.change("home"); err != nil {
+			return err
+		}
+		return rename(old, to)
+	case there(old):
+		j.Notes = []string{fmt.Sprintf("there is %s again: somebody made it since; nothing of ours uses it", old)}
 	}
+	return errors.Join(atomicfile.SyncFolder(filepath.Dir(to)), ignoreMissing(atomicfile.SyncFolder(filepath.Dir(old))))
+}
+
+// homeBack undoes moveHome.
+func (t *Taker) homeBack(o Order) error {
+	if !there(t.newHome()) {
+		return nil
+	}
+	if err := t.change("home back"); err != nil {
+		return err
+	}
+	if err := os.Remove(o.Home); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty one is nobody's
+		return fmt.Errorf("somebody made %s again; move that away, the home that was there is %s: %w", o.Home, t.newHome(), err)
+	}
+	return rename(t.newHome(), o.Home)
+}
+
+// rename moves a folder, durably. No link is followed on the way to either place: a daemon's user may own the folder that
+// its home is in.
+func rename(from, to string) error {
+	a, err := openFolder(filepath.Dir(from))
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	b, err := openFolder(filepath.Dir(to))
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	if there(to) { // rename(2) replaces an empty folder
+		return fmt.Errorf("there is %s already", to)
+	}
+	if err := unix.Renameat(int(a.Fd()), filepath.Base(from), int(b.Fd()), filepath.Base(to)); err != nil {
+		return fmt.Errorf("rename %s to %s: %w", from, to, err)
+	}
+	return errors.Join(b.Sync(), a.Sync())
+}
+
+// openFolder opens a folder by its absolute path, if there is no link in that.
+func openFolder(path string) (*os.File, error) {
+	const flags = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	at, err := unix.Open("/", flags, 0)
+	for name := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+		if err != nil || name == "" {
+			break
+		}
+		next := 0
+		next, err = unix.Openat(at, name, flags, 0)
+		_ = unix.Close(at)
+		at = next
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
+	}
+	return os.NewFile(uintptr(at), path), nil
+}
+
+// ready says what of a home that is with us already, and that nobody else has open, keeps it from being ours for ever. And
+// it seals the key to the operator: it never is in one place only.
+func (t *Taker) ready(o Order) error {
+	home := t.newHome()
+	if err := t.checkParts(home); err != nil {
+		return err
+	}
+	key, _, err := readKey(home, o)
 	if err != nil {
 		return err
 	}
 	defer clear(key)
-	pub, err := signing.PublicKey(key)
+	if there(t.signing().Dir) {
+		return fmt.Errorf("there is %s already", t.signing().Dir)
+	}
+	if err := t.change("seal"); err != nil {
+		return err
+	}
+	sealed, err := seal(o, key)
 	if err != nil {
 		return err
 	}
-	if !bytes.Equal(pub, o.PubKey) {
-		return fmt.Errorf("%s has another key, of the address %s: nothing was changed", from, signing.Address(pub))
-	}
-	state, err := signing.ReadState(filepath.Join(filepath.Dir(filepath.Dir(from)), stateFile))
+	return atomicfile.Write(t.backup(), sealed, 0o600)
+}
+
+func seal(o Order, key []byte) ([]byte, error) {
+	sealed, err := keyring.SealBackup(o.BackupTo, keyring.Backup{
+		Deployment: o.Deployment, Host: o.Host, PubKey: o.PubKey, Created: time.Now().UTC(), KeyFile: keyring.NewSecret(key),
+	})
 	if err != nil {
-		return fmt.Errorf("how far it has signed is not known: %w", err)
+		return nil, fmt.Errorf("back up the consensus key: %w", err)
 	}
+	return sealed, nil
+}
+
+// mostAhead is how many blocks a sign state may be ahead of what the chain showed when the takeover was ordered. A mark that
+// no chain reaches would keep the key from ever signing again.
+const mostAhead = 100_000
+
+// readKey reads the key of a home, and how far it has signed.
+func readKey(home string, o Order) (key []byte, height int64, err error) {
+	state, err := signing.ReadState(filepath.Join(home, stateFile))
+	if err != nil {
+		return nil, 0, fmt.Errorf("how far the key has signed is not known: %w", err)
+	}
+	if state.Height > o.Mark+mostAhead {
+		return nil, 0, fmt.Errorf("%s says height %d, and the chain was at %d: the key could not sign before that", filepath.Join(home, stateFile), state.Height, o.Mark)
+	}
+	if key, err = atomicfile.Read(filepath.Join(home, keyFile), maxFile); err != nil {
+		return nil, 0, err
+	}
+	pub, err := signing.PublicKey(key)
+	if err == nil && !bytes.Equal(pub, o.PubKey) {
+		err = fmt.Errorf("the key in %s has the address %s, which is not what was seen", home, signing.Address(pub))
+	}
+	if err != nil {
+		clear(key)
+		return nil, 0, err
+	}
+	return key, max(state.Height, o.Mark), nil
+}
+
+// moveKey puts the consensus key into the signing folder, disarmed, and then takes it out of the home. For a moment both
+// have it: nobody runs on the home, and what lies in the signing folder is not armed.
+func (t *Taker) moveKey(o Order) error {
+	from := filepath.Join(t.newHome(), keyFile)
+	if !there(from) {
+		return t.keyMoved(o)
+	}
+	key, mark, err := readKey(t.newHome(), o)
+	if err != nil {
+		return err
+	}
+	defer clear(key)
 	if err := t.change("key"); err != nil {
 		return err
 	}
-	if err := t.signing().Restore(key, max(state.Height, o.Mark), nil); err != nil {
+	if err := t.signing().Restore(key, mark, nil); err != nil {
 		return err
 	}
 	if err := t.keyMoved(o); err != nil {
@@ -67,7 +204,7 @@ func (t *Taker) moveKey(o Order) error {
 	return atomicfile.SyncFolder(filepath.Dir(from))
 }
 
-// keyMoved says whether the signing folder has the key, and is not allowed to sign with it.
+// keyMoved says whether the signing folder has the key, and is not allowed to sign with it, and the operator's is sealed.
 func (t *Taker) keyMoved(o Order) error {
 	st, err := t.signing().Load()
 	if err != nil {
@@ -85,52 +222,33 @@ func (t *Taker) keyMoved(o Order) error {
 	if st.State != signing.Disarmed || !bytes.Equal(pub, o.PubKey) || !bytes.Equal(st.PublicKey, o.PubKey) {
 		return fmt.Errorf("the signing folder has a key that is %s, of the address %s", st.State, signing.Address(pub))
 	}
-	return nil
+	_, err = atomicfile.Read(t.backup(), maxFile)
+	return err
 }
 
 // programs is where cosmovisor has the daemon's programs in a home. Ours go there, too.
 const programs = "cosmovisor"
 
-// moveHome makes the daemon's home this host's.
-func (t *Taker) moveHome(o Order) error {
-	to := t.newHome()
-	_, oldErr := os.Lstat(o.Home)
-	_, newErr := os.Lstat(to)
-	switch {
-	case oldErr == nil && errors.Is(newErr, fs.ErrNotExist):
-		if err := t.change("home"); err != nil {
-			return err
-		}
-		if err := os.Rename(o.Home, to); err != nil {
-			return err
-		}
-	case oldErr == nil:
-		return fmt.Errorf("there are both %s and %s", o.Home, to)
-	case newErr != nil:
-		return fmt.Errorf("there is neither %s nor %s", o.Home, to)
-	}
-	// After a crash too: it may have come between the two.
-	if err := errors.Join(atomicfile.SyncFolder(filepath.Dir(to)), atomicfile.SyncFolder(filepath.Dir(o.Home))); err != nil {
-		return err
-	}
-	if err := t.putAside(filepath.Join(to, programs)); err != nil {
+// settle makes the home one of this host's.
+func (t *Taker) settle() error {
+	if err := t.putAside(filepath.Join(t.newHome(), programs)); err != nil {
 		return err
 	}
 	if err := t.change("own"); err != nil {
 		return err
 	}
-	if err := errors.Join(t.Own(t.signing().Dir), t.Own(to)); err != nil {
+	if err := errors.Join(t.Own(t.signing().Dir), t.Own(t.newHome())); err != nil {
 		return err
 	}
 	if err := t.change("note home"); err != nil {
 		return err
 	}
-	return t.Noted(to)
+	return t.Noted(t.newHome())
 }
 
 // putAside keeps programs that somebody left where ours will be.
 func (t *Taker) putAside(path string) error {
-	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+	if !there(path) {
 		return nil
 	}
 	if err := t.change("programs"); err != nil {
@@ -139,69 +257,9 @@ func (t *Taker) putAside(path string) error {
 	return atomicfile.Rename(path, path+asideSuffix)
 }
 
-// check says what a takeover would fail of. It changes nothing.
-func (t *Taker) check(ctx context.Context, o Order) error {
-	u, err := t.System.Show(ctx, o.Unit)
-	switch {
-	case err != nil:
-		return err
-	case u.Load != "loaded":
-		return fmt.Errorf("%s is %s", o.Unit, u.Load)
-	case strings.HasPrefix(u.Fragment, "/run/"):
-		return fmt.Errorf("%s is in %s: a mask does not hold against it", o.Unit, u.Fragment)
+func ignoreMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
-	if to, err := os.Readlink(filepath.Join(t.Units, o.Unit)); err == nil { // disabling takes such a link away, and undo could not bring it back
-		return fmt.Errorf("the file of %s is a link to %s: copy it to its place, and run 'systemctl daemon-reload'", o.Unit, to)
-	}
-	if _, err := os.Lstat(filepath.Join(t.Units, o.Unit+asideSuffix)); err == nil {
-		return fmt.Errorf("there is %s already: look at it, and remove it", filepath.Join(t.Units, o.Unit+asideSuffix))
-	}
-	if err := t.checkHome(o.Home); err != nil {
-		return err
-	}
-	key, err := atomicfile.Read(filepath.Join(o.Home, keyFile), maxFile)
-	if err != nil {
-		return err
-	}
-	defer clear(key)
-	if pub, err := signing.PublicKey(key); err != nil {
-		return err
-	} else if !bytes.Equal(pub, o.PubKey) {
-		return fmt.Errorf("the key in %s has the address %s, which is not what was seen", o.Home, signing.Address(pub))
-	}
-	if _, err := signing.ReadState(filepath.Join(o.Home, stateFile)); err != nil {
-		return err
-	}
-	for _, path := range []string{t.newHome(), t.signing().Dir} {
-		if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("there is %s already", path)
-		}
-	}
-	return nil
-}
-
-// checkHome says whether the home can be moved by a single rename.
-func (t *Taker) checkHome(home string) error {
-	if real, err := filepath.EvalSymlinks(home); err != nil || real != home {
-		return errors.Join(fmt.Errorf("%s is %s", home, real), err)
-	}
-	at := filepath.Dir(t.Root)
-	want, err := deviceOf(at)
-	if err != nil {
-		return err
-	}
-	for _, path := range []string{home, filepath.Join(home, "config"), filepath.Join(home, "data")} {
-		info, err := os.Lstat(path)
-		if err != nil {
-			return err
-		}
-		device, err := deviceOf(path)
-		if err != nil {
-			return err
-		}
-		if !info.IsDir() || device != want {
-			return fmt.Errorf("%s is not a folder on the file system of %s: moving a home between two is not in this version", path, at)
-		}
-	}
-	return nil
+	return err
 }

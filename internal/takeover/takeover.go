@@ -2,12 +2,13 @@
 // server, as root, and ends with what a host has whose key was restored: the daemon's home in our layout, and the
 // consensus key in the signing folder, disarmed, with the mark of how far it signed. Nothing of ours is started by it.
 //
-// At no moment do two programs have the right to sign. The old unit is disabled, stopped, masked and proven dead before
-// the key is touched, and only what the rest of the product demands of any key that came from elsewhere arms it again.
+// At no moment do two programs have the right to sign. The old unit is stopped, masked and proven dead before the home is
+// touched, and only what the rest of the product demands of any key that came from elsewhere arms it again. Nor is there a
+// moment at which the key is in one place alone, unless that is where it always was: it is sealed to the operator first.
 //
-// The journal has four phases. While it says [Silencing], all that was done is done again or undone, whatever was
-// interrupted. [Moving] is the point of no return: from then on the key leaves the old home, and the only way is on. A unit
-// of its own does the work, so that neither a lost connection nor a killed program nor a reboot leaves it undone.
+// While the journal says [Silencing], all that was done is done again or undone, whatever was interrupted; the home is
+// renamed and judged by then. [Moving] is the point of no return: from then on the key leaves the home, and the only way is
+// on. A unit of its own does the work, so that neither a lost connection nor a killed program nor a reboot leaves it undone.
 package takeover
 
 import (
@@ -67,8 +68,8 @@ type Phase string
 // Phases, in their order.
 const (
 	None      Phase = ""
-	Silencing Phase = "silencing" // the old unit is losing every way to start; this can be undone
-	Moving    Phase = "moving"    // key and home are moved; this cannot
+	Silencing Phase = "silencing" // the old unit loses every way to start, and its home; this can be undone
+	Moving    Phase = "moving"    // the key leaves the home; this cannot
 	Done      Phase = "done"
 	Undoing   Phase = "undoing" // the old unit is getting its ways to start back
 )
@@ -80,6 +81,8 @@ type State struct {
 	Order Order `json:"order"`
 	// Trouble is what kept it from going on, the last time it was tried.
 	Trouble string `json:"trouble,omitempty"`
+	// Notes are what was found and keeps nothing from going on.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // NoReturn says that a takeover cannot be undone any more.
@@ -92,29 +95,33 @@ func (e *NoReturn) Error() string {
 
 // journal is what must outlive the program and the machine's reboots. All else is seen by looking.
 type journal struct {
-	Phase   Phase  `json:"phase"`
-	Order   Order  `json:"order"`
-	Was     was    `json:"was"`
-	Trouble string `json:"trouble,omitempty"`
+	Phase   Phase    `json:"phase"`
+	Order   Order    `json:"order"`
+	Was     was      `json:"was"`
+	Trouble string   `json:"trouble,omitempty"`
+	Notes   []string `json:"notes,omitempty"`
 }
 
 // was is how the old unit was found.
 type was struct {
-	Enabled bool `json:"enabled"`
 	Running bool `json:"running"`
 	Masked  bool `json:"masked"`
 }
 
 // Taker takes over on one machine.
 type Taker struct {
-	Root   string // the host's folder
-	Units  string // where an administrator's units are
-	System System
+	Root  string // the host's folder
+	Units string // where an administrator's units are
+	// Program is this program's path, where it is not told.
+	Program string
+	System  System
 	// Room makes the folder, with its users and parts, and Own gives a path with all below it to the node's user.
 	Room func(ctx context.Context) error
 	Own  func(path string) error
 	// Noted notes the home at a path as this host's own.
 	Noted func(home string) error
+	// Sync makes all that was changed on the host's and on the units' file system outlive a power cut.
+	Sync func() error
 
 	// before is called before every change, by tests that enumerate crashes; nil otherwise.
 	before func(what string) error
@@ -125,6 +132,7 @@ func (t *Taker) path(elem ...string) string {
 }
 
 func (t *Taker) file() string    { return t.path("agent", "takeover.json") }
+func (t *Taker) backup() string  { return t.path("agent", "consensus-key.age") } // where the agent keeps it, too
 func (t *Taker) newHome() string { return t.path("node", "home") }
 
 // change says that something is about to be changed.
@@ -155,8 +163,12 @@ func (t *Taker) load() (*journal, error) {
 	return nil, fmt.Errorf("read %q: there is no phase %q", t.file(), j.Phase)
 }
 
+// save writes the journal. Whatever was done before it is on disk when it is.
 func (t *Taker) save(j *journal) error {
 	if err := t.change("journal"); err != nil {
+		return err
+	}
+	if err := t.Sync(); err != nil {
 		return err
 	}
 	b, err := json.MarshalIndent(j, "", "  ")
@@ -181,7 +193,7 @@ func (t *Taker) Look() (State, error) {
 	if err != nil || j == nil {
 		return State{}, err
 	}
-	return State{j.Phase, j.Order, j.Trouble}, nil
+	return State{j.Phase, j.Order, j.Trouble, j.Notes}, nil
 }
 
 // Begin begins a takeover, or goes on with one, and returns while it goes on. Where it cannot be, nothing was changed.
@@ -198,22 +210,7 @@ func (t *Taker) Begin(ctx context.Context, o Order) (State, error) {
 			return State{}, err
 		}
 	}
-	err = t.locked(ctx, func() error {
-		if known, err = t.load(); err != nil {
-			return err
-		}
-		switch {
-		case known == nil:
-			return t.begin(ctx, o)
-		case known.Phase == Undoing:
-			return errors.New("it is being undone: let that finish first")
-		case known.Order.Unit != o.Unit || !known.Order.Whose().Is(o.Whose()):
-			return another(known.Order)
-		case known.Phase == Done:
-			return nil
-		}
-		return t.startRunner(ctx, known.Order)
-	})
+	err = t.locked(ctx, func() error { return t.begin(ctx, o) })
 	if err != nil {
 		return State{}, err
 	}
@@ -222,15 +219,34 @@ func (t *Taker) Begin(ctx context.Context, o Order) (State, error) {
 
 // begin notes how the old unit is and what is to be done, and has the runner do it.
 func (t *Taker) begin(ctx context.Context, o Order) error {
-	u, err := t.System.Show(ctx, o.Unit)
-	if err != nil {
+	j, err := t.load()
+	switch {
+	case err != nil:
+		return err
+	case j == nil:
+		if err := t.check(ctx, o); err != nil { // again: something else may have been undone while the lock was waited for
+			return fmt.Errorf("nothing was changed: %w", err)
+		}
+		u, err := t.System.Show(ctx, o.Unit)
+		if err != nil {
+			return err
+		}
+		j = &journal{Phase: Silencing, Order: o, Was: was{Running: u.Runs(), Masked: u.Masked()}}
+	case j.Order.Unit != o.Unit || !j.Order.Whose().Is(o.Whose()):
+		return another(j.Order)
+	case j.Phase == Undoing:
+		return errors.New("it is being undone: that goes on there by itself; try again once it is")
+	case j.Phase == Done:
+		return nil
+	}
+	j.Order.Program = o.Program // a newer one may know how to go on where the old one did not
+	if j.Phase == Silencing {
+		j.Order.BackupTo = o.BackupTo
+	}
+	if err := t.save(j); err != nil {
 		return err
 	}
-	j := journal{Phase: Silencing, Order: o, Was: was{Enabled: u.Enabled == "enabled", Running: u.Runs(), Masked: u.Masked()}}
-	if err := t.save(&j); err != nil {
-		return err
-	}
-	return t.startRunner(ctx, o)
+	return t.startRunner(ctx, j.Order)
 }
 
 // Run does what the journal says, from where it stopped. It may be interrupted anywhere and run again.
@@ -256,29 +272,48 @@ func (t *Taker) goOn(ctx context.Context, j *journal) error {
 		return t.removeRunner(ctx)
 	}
 	// Also with the point of no return behind: a reboot, or a person, may have been in between.
-	if err := t.silence(ctx, j); err != nil {
+	if err := t.silence(ctx, j.Order); err != nil {
+		return err
+	}
+	if err := t.moveHome(j); err != nil {
+		return fmt.Errorf("move the home: %w", err)
+	}
+	// From here on nobody comes in: the folder around it is ours. Who came in before keeps the key where it is.
+	if err := t.prove(ctx, j.Order); err != nil {
 		return err
 	}
 	if j.Phase == Silencing {
-		j.Phase, j.Trouble = Moving, ""
-		if err := t.save(j); err != nil {
+		if err := t.ready(j.Order); err != nil {
+			return err
+		}
+		if err := t.reach(j, Moving); err != nil {
 			return err
 		}
 	}
 	if err := t.moveKey(j.Order); err != nil {
 		return fmt.Errorf("move the consensus key: %w", err)
 	}
-	if err := t.moveHome(j.Order); err != nil {
-		return fmt.Errorf("move the home: %w", err)
+	if err := t.settle(); err != nil {
+		return fmt.Errorf("make the home ours: %w", err)
 	}
-	if err := t.prove(ctx, j.Order); err != nil { // nobody came in by hand meanwhile, and brought the key along in memory
+	if err := t.prove(ctx, j.Order); err != nil {
 		return err
 	}
-	j.Phase, j.Trouble = Done, ""
-	if err := t.save(j); err != nil {
+	if err := t.reach(j, Done); err != nil {
 		return err
 	}
 	return t.removeRunner(ctx)
+}
+
+// reach notes that a phase begins, which it does once that is on disk and not before.
+func (t *Taker) reach(j *journal, p Phase) error {
+	next := *j
+	next.Phase, next.Trouble = p, ""
+	if err := t.save(&next); err != nil {
+		return err
+	}
+	*j = next
+	return nil
 }
 
 // another refuses what is not for the takeover that there is.
@@ -286,61 +321,62 @@ func another(o Order) error {
 	return fmt.Errorf("a takeover of %s for %q of the deployment %q, of the key %X, was begun here: nothing was done to it", o.Unit, o.Host, o.Deployment, o.PubKey)
 }
 
-// Undo has the old unit get back what it had, and start if it ran, and returns while that goes on: it is undone once there
-// is none. The error is a [NoReturn] where it is too late.
+// Undo has the old unit get back what it had, and start if it ran, and returns while that goes on by itself: it is undone
+// once there is none. The error is a [NoReturn] where it is too late.
 func (t *Taker) Undo(ctx context.Context, w Whose) (State, error) {
 	j, err := t.load()
 	if err != nil || j == nil {
 		return State{}, err
 	}
-	if !j.Order.Whose().Is(w) {
-		return State{}, another(j.Order)
+	if err := mayUndo(j, w); err != nil {
+		return State{}, err
 	}
-	if err := t.undo(ctx, j); err != nil {
+	if err := t.stopRunner(ctx); err != nil {
+		return State{}, err
+	}
+	err = t.locked(ctx, func() error {
+		j, err := t.load()
+		if err != nil || j == nil {
+			return err
+		}
+		if err := mayUndo(j, w); err != nil { // it got there meanwhile, and goes on
+			return errors.Join(err, t.startRunner(ctx, j.Order))
+		}
+		j.Order.Program = t.Program // the one that began may be gone
+		if err := t.reach(j, Undoing); err != nil {
+			return err
+		}
+		return t.startRunner(ctx, j.Order)
+	})
+	if err != nil {
 		return State{}, err
 	}
 	return t.Look()
 }
 
-func (t *Taker) undo(ctx context.Context, j *journal) error {
-	if j.Phase == Moving || j.Phase == Done {
+func mayUndo(j *journal, w Whose) error {
+	switch {
+	case !j.Order.Whose().Is(w):
+		return another(j.Order)
+	case j.Phase == Moving || j.Phase == Done:
 		return &NoReturn{j.Order.Unit}
 	}
-	if err := t.stopRunner(ctx); err != nil {
-		return err
-	}
-	w := j.Order.Whose()
-	return t.locked(ctx, func() error {
-		j, err := t.load()
-		if err != nil || j == nil {
-			return err
-		}
-		if !j.Order.Whose().Is(w) {
-			return another(j.Order)
-		}
-		if j.Phase == Moving || j.Phase == Done { // it got there meanwhile
-			return errors.Join(&NoReturn{j.Order.Unit}, t.startRunner(ctx, j.Order))
-		}
-		j.Phase, j.Trouble = Undoing, ""
-		if err := t.save(j); err != nil {
-			return err
-		}
-		return t.back(ctx, j)
-	})
+	return nil
 }
 
-// back undoes what was done while silencing. The key has not been touched.
+// back undoes what was done while silencing. The key has never left the home.
 func (t *Taker) back(ctx context.Context, j *journal) error {
+	if err := t.homeBack(j.Order); err != nil {
+		return fmt.Errorf("give the home back: %w", err)
+	}
+	if err := t.change("remove backup"); err != nil {
+		return err
+	}
+	if err := os.Remove(t.backup()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	if !j.Was.Masked {
 		if err := t.unmask(ctx, j.Order.Unit); err != nil {
-			return err
-		}
-	}
-	if j.Was.Enabled {
-		if err := t.change("enable"); err != nil {
-			return err
-		}
-		if err := t.System.Enable(ctx, j.Order.Unit); err != nil {
 			return err
 		}
 	}
@@ -356,6 +392,9 @@ func (t *Taker) back(ctx context.Context, j *journal) error {
 		return err
 	}
 	if err := t.change("forget"); err != nil { // last: until then it can be asked for again
+		return err
+	}
+	if err := t.Sync(); err != nil {
 		return err
 	}
 	if err := os.Remove(t.file()); err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/systemd"
@@ -26,33 +25,32 @@ type System interface {
 	// Processes are those of a unit's control group, and End ends one of them for good.
 	Processes(u systemd.Unit) ([]int, error)
 	End(ctx context.Context, pid int) error
-	// Holders are processes that have something below one of the folders open, in words.
-	Holders(folders ...string) ([]string, error)
+	// Holders are processes that have something below a folder open.
+	Holders(folder string) ([]Holder, error)
+	// Mounts are where something is mounted, and Logins the homes of those who can log in.
+	Mounts() ([]string, error)
+	Logins() ([]string, error)
 }
 
+// Holder is a process that has something open.
+type Holder struct {
+	PID  int
+	Name string
+}
+
+// String tells of it.
+func (h Holder) String() string { return fmt.Sprintf("process %d (%s)", h.PID, h.Name) }
+
 // silence takes every way to start from the old unit, and proves that it is dead: no process is left in its control group,
-// and nobody has the home open.
-func (t *Taker) silence(ctx context.Context, j *journal) error {
-	unit := j.Order.Unit
-	u, err := t.System.Show(ctx, unit)
-	if err != nil {
+// and nobody has the home open. It stays enabled: a mask beats that, and undo need not bring it back.
+func (t *Taker) silence(ctx context.Context, o Order) error {
+	if err := t.stop(ctx, o.Unit); err != nil {
 		return err
 	}
-	if u.Enabled == "enabled" {
-		if err := t.change("disable"); err != nil {
-			return err
-		}
-		if err := t.System.Disable(ctx, unit); err != nil {
-			return err
-		}
-	}
-	if err := t.stop(ctx, unit); err != nil {
+	if err := t.mask(ctx, o.Unit); err != nil {
 		return err
 	}
-	if err := t.mask(ctx, unit); err != nil {
-		return err
-	}
-	return t.prove(ctx, j.Order)
+	return t.prove(ctx, o)
 }
 
 // prove ends the old unit once more, which somebody could start until it was masked and nobody can since, and says who else
@@ -61,14 +59,16 @@ func (t *Taker) prove(ctx context.Context, o Order) error {
 	if err := t.stop(ctx, o.Unit); err != nil {
 		return err
 	}
-	who, err := t.System.Holders(o.Home, t.newHome())
+	if u, err := t.System.Show(ctx, o.Unit); err != nil {
+		return err
+	} else if !u.Masked() {
+		return fmt.Errorf("%s is %s, somebody took its mask away", o.Unit, u.Load)
+	}
+	who, err := t.System.Holders(t.where(o))
 	if err != nil {
-		return fmt.Errorf("find out who has %s open: %w", o.Home, err)
+		return fmt.Errorf("find out who has %s open: %w", t.where(o), err)
 	}
-	if len(who) > 0 {
-		return fmt.Errorf("%s has %s open, and is not of %s: end it", strings.Join(who, ", "), o.Home, o.Unit)
-	}
-	return nil
+	return held(who, o)
 }
 
 // stop stops the old unit, and ends what is left in its control group.
@@ -123,18 +123,11 @@ func (t *Taker) mask(ctx context.Context, unit string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		err = t.linkMask(path)
 	default: // a file, or a link to one
-		if err := t.change("put aside"); err != nil {
-			return err
-		}
-		if err := atomicfile.Rename(path, path+asideSuffix); err != nil {
-			return fmt.Errorf("put the unit's file aside: %w", err)
-		}
-		err = t.linkMask(path)
-		if err != nil {
-			return err
+		if err = t.unitAside(path); err == nil {
+			err = t.linkMask(path)
 		}
 	}
-	if err != nil && to != os.DevNull {
+	if err != nil {
 		return err
 	}
 	if err := t.change("reload"); err != nil {
@@ -147,6 +140,21 @@ func (t *Taker) mask(ctx context.Context, unit string) error {
 		err = fmt.Errorf("%s is %s after it was masked", unit, u.Load)
 	}
 	return err
+}
+
+// unitAside puts a unit's file aside, beside what was put aside before: the first of them is the one that undo puts back.
+func (t *Taker) unitAside(path string) error {
+	if err := t.change("put aside"); err != nil {
+		return err
+	}
+	to := path + asideSuffix
+	for n := 2; there(to); n++ {
+		to = fmt.Sprintf("%s%s.%d", path, asideSuffix, n)
+	}
+	if err := atomicfile.Rename(path, to); err != nil {
+		return fmt.Errorf("put the unit's file aside: %w", err)
+	}
+	return nil
 }
 
 func (t *Taker) linkMask(path string) error {
@@ -209,6 +217,9 @@ func (t *Taker) startRunner(ctx context.Context, o Order) error {
 		return err
 	}
 	if err := t.System.Enable(ctx, Runner); err != nil {
+		return err
+	}
+	if err := t.Sync(); err != nil {
 		return err
 	}
 	if err := t.change("start runner"); err != nil {
