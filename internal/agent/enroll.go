@@ -50,7 +50,11 @@ func (f Folder) enroll(ctx context.Context, r api.EnrollRequest) (*host, error) 
 	if err != nil {
 		return nil, err
 	}
-	if holdsConsensusKey(roster.Role(r.Role)) {
+	if !holdsConsensusKey(roster.Role(r.Role)) {
+		if err := f.holdsNone(r); err != nil {
+			return nil, err
+		}
+	} else {
 		if out.Consensus, out.Backup, err = f.bearConsensusKey(r); err != nil {
 			return nil, err
 		}
@@ -81,6 +85,15 @@ func (f Folder) adapt(known *host, r api.EnrollRequest) (*host, error) {
 // holdsConsensusKey says whether a host of this role is born with a consensus key.
 func holdsConsensusKey(r roster.Role) bool {
 	return r == roster.RoleValidator || r == roster.RoleGenesisValidator
+}
+
+// holdsNone refuses to make a host that is open to the world of one on which a consensus key is.
+func (f Folder) holdsNone(r api.EnrollRequest) error {
+	st, err := f.loadSigning()
+	if err == nil && st.State != signing.None {
+		err = fmt.Errorf("a consensus key is here, of the address %s: this cannot be a %s", signing.Address(st.PublicKey), r.Role)
+	}
+	return err
 }
 
 // installBinary puts the daemon where cosmovisor looks for it, as a link to the same file where that is possible. As long
@@ -225,17 +238,14 @@ func (f Folder) bearConsensusKey(r api.EnrollRequest) (pub, backup []byte, err e
 	if err != nil {
 		return nil, nil, err
 	}
-	backup, err = os.ReadFile(f.backup())
-	if errors.Is(err, fs.ErrNotExist) {
-		backup, err = keyring.SealBackup(r.BackupTo, keyring.Backup{
-			Deployment: r.Deployment, Host: r.Name, PubKey: status.PublicKey, Created: time.Now().UTC(), KeyFile: keyring.NewSecret(key),
-		})
-		if err != nil {
-			return nil, nil, fmt.Errorf("back up consensus key: %w", err)
-		}
-		err = atomicfile.Write(f.backup(), backup, 0o600)
-	}
+	// Anew, whatever is there: it may be sealed to somebody who is no operator of this deployment any more.
+	backup, err = keyring.SealBackup(r.BackupTo, keyring.Backup{
+		Deployment: r.Deployment, Host: r.Name, PubKey: status.PublicKey, Created: time.Now().UTC(), KeyFile: keyring.NewSecret(key),
+	})
 	if err != nil {
+		return nil, nil, fmt.Errorf("back up consensus key: %w", err)
+	}
+	if err := atomicfile.Write(f.backup(), backup, 0o600); err != nil {
 		return nil, nil, err
 	}
 	return status.PublicKey, backup, nil

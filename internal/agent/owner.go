@@ -65,17 +65,42 @@ func (f Folder) loadSigning() (st signing.Status, err error) {
 	return st, err
 }
 
-// Kept reads what must outlive a host: the sign state of its consensus key, and the key's sealed backup. Nil: none.
+// Kept reads what must outlive a host: the sign state of its consensus key, and the key's sealed backup. Nil: none. A key
+// that has signed, or came from elsewhere, and has no backup is an error: with the host it would be gone.
 func (f Folder) Kept() (signState, backup []byte, err error) {
+	var st signing.Status
+	hasKey := false
 	err = f.asNode(func() error {
+		key, err := atomicfile.Read(filepath.Join(f.Signing().Dir, signing.KeyFile), 64<<10)
+		clear(key)
+		if hasKey = err == nil; ignoreMissing(err) != nil {
+			return err
+		}
+		if st, err = f.Signing().Load(); err != nil {
+			return err
+		}
 		signState, err = atomicfile.Read(filepath.Join(f.Signing().Dir, signing.StateFile), 64<<10)
 		return ignoreMissing(err)
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	backup, err = os.ReadFile(f.backup())
-	return signState, backup, ignoreMissing(err)
+	if backup, err = os.ReadFile(f.backup()); ignoreMissing(err) != nil {
+		return nil, nil, err
+	}
+	h, err := f.loadHost()
+	if err != nil {
+		return nil, nil, err
+	}
+	if len(backup) == 0 && h != nil {
+		backup = h.Enrolled.Backup
+	}
+	neverSigned := h == nil && st.State == signing.Armed && st.LastHeight == 0 && st.Floor == 0
+	if hasKey && len(backup) == 0 && !neverSigned {
+		return nil, nil, fmt.Errorf("the consensus key of the address %s is here, and no sealed backup of it: keep a copy of %s first, and of what is beside it, and then remove the file",
+			signing.Address(st.PublicKey), filepath.Join(f.Signing().Dir, signing.KeyFile))
+	}
+	return signState, backup, nil
 }
 
 // dialMesh is a client of the host's mesh process.

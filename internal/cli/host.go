@@ -12,6 +12,7 @@ import (
 	"github.com/pressenter/pressenter/internal/agent"
 	"github.com/pressenter/pressenter/internal/api"
 	"github.com/pressenter/pressenter/internal/machine"
+	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/takeover"
 )
 
@@ -36,13 +37,13 @@ func newHostCmd() *cobra.Command {
 			return struct{}{}, errors.Join(machine.StopAgent(ctx), agent.StopMesh(ctx, folder))
 		}),
 		hostCmd("stop", "End everything and say what must not be lost", func(ctx context.Context, o machine.Whose) (machine.Left, error) {
-			if err := owned(folder, o); err != nil {
+			if err := mayEnd(folder, o); err != nil {
 				return machine.Left{}, err
 			}
 			return stopAll(ctx, folder)
 		}),
 		hostCmd("remove", "Remove everything", func(ctx context.Context, o machine.Whose) (struct{}, error) {
-			if err := owned(folder, o); err != nil {
+			if err := mayEnd(folder, o); err != nil {
 				return struct{}{}, err
 			}
 			if _, err := stopAll(ctx, folder); err != nil {
@@ -102,21 +103,60 @@ func owned(folder agent.Folder, o machine.Whose) error {
 	if enrolled && (e.Deployment != o.Deployment || e.Name != o.Host) {
 		return fmt.Errorf("this machine is %s %q of the deployment %q, not %q of %q: nothing was done to it", e.Role, e.Name, e.Deployment, o.Host, o.Deployment)
 	}
+	taken, err := takeover.In(string(folder))
+	if err != nil {
+		return err
+	}
+	return taken.IsOf(o.Deployment, o.Host)
+}
+
+// mayEnd is owned, and refuses while a takeover is between its beginning and its end: the key may be in a home that is here
+// and not anywhere else.
+func mayEnd(folder agent.Folder, o machine.Whose) error {
+	if err := owned(folder, o); err != nil {
+		return err
+	}
+	taken, err := takeover.In(string(folder))
+	if err != nil {
+		return err
+	}
+	if taken.Phase != takeover.None && taken.Phase != takeover.Done {
+		return fmt.Errorf("%s is being taken over here, and that is %s: nothing was done to it; finish that with 'pressenter adopt %s --take-over', or '--undo'", taken.Order.Unit, taken.Phase, o.Host)
+	}
 	return nil
 }
 
 // setUp refuses a machine that is somebody else's before it changes anything.
 func setUp(ctx context.Context, folder agent.Folder, s machine.Spec) (machine.Report, error) {
-	e, enrolled, err := folder.Enrollment()
-	if err != nil {
+	if err := maySetUp(folder, s); err != nil {
 		return machine.Report{}, err
-	}
-	if enrolled && (e.Deployment != s.Deployment || e.Name != s.Host || e.Role != s.Role) {
-		return machine.Report{}, fmt.Errorf("this machine is %s %q of the deployment %q already: take it out of that one first", e.Role, e.Name, e.Deployment)
 	}
 	visit, _ := machine.FindVisit()
 	s.SSH = machine.SSHPorts(ctx, visit)
 	return machine.Setup(ctx, s)
+}
+
+func maySetUp(folder agent.Folder, s machine.Spec) error {
+	e, enrolled, err := folder.Enrollment()
+	if err != nil {
+		return err
+	}
+	if enrolled && (e.Deployment != s.Deployment || e.Name != s.Host || e.Role != s.Role) {
+		return fmt.Errorf("this machine is %s %q of the deployment %q already: take it out of that one first", e.Role, e.Name, e.Deployment)
+	}
+	if err := mayEnd(folder, machine.Whose{Deployment: s.Deployment, Host: s.Host}); err != nil {
+		return err
+	}
+	taken, err := takeover.In(string(folder))
+	switch {
+	case err != nil || taken.Phase == takeover.None:
+		return err
+	case s.Role != string(roster.RoleValidator):
+		return fmt.Errorf("a validator was taken over here from %s: this machine cannot be a %s", taken.Order.Unit, s.Role)
+	case s.Volume != "":
+		return fmt.Errorf("a validator was taken over here from %s, with its home: that cannot be on a volume of its own; take volume_device out of the config", taken.Order.Unit)
+	}
+	return nil
 }
 
 // stopAll ends everything of the host, and reads what somebody may need once it is gone.

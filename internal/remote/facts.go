@@ -12,6 +12,7 @@ import (
 
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/ssh"
+	"github.com/pressenter/pressenter/internal/takeover"
 )
 
 //go:embed facts.sh
@@ -27,10 +28,11 @@ type facts struct {
 	ahead               time.Duration // how far its clock is before ours, as far as the way there lets us tell
 	unsure              time.Duration // how far off that may be
 	nft, apt            bool
-	ours                bool     // it was set up before
-	owner               string   // the deployment that it is enrolled in
-	listens             []socket // at other than loopback addresses
-	daemons             []string // programs that look like a chain's
+	ours                bool            // it was set up before
+	owner               string          // the deployment that it is enrolled in
+	takeover            *takeover.State // of a takeover that was begun there
+	listens             []socket        // at other than loopback addresses
+	daemons             []string        // programs that look like a chain's
 }
 
 // socket is a port that a program has.
@@ -101,6 +103,9 @@ func parseFacts(said string) (f facts, now time.Time) {
 			if json.Unmarshal([]byte(value), &h) == nil {
 				f.owner = h.Enrollment.Deployment
 			}
+		case "taken": // one that cannot be understood is somebody's, too
+			f.takeover = &takeover.State{}
+			_ = json.Unmarshal([]byte(value), f.takeover)
 		case "listen":
 			if s, ok := parseSocket(value); ok {
 				f.listens = append(f.listens, s)

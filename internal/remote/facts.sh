@@ -20,6 +20,7 @@ say disk_kb "$(df -Pk "$at" | sed -n '2s/^[^ ]* *[0-9]* *[0-9]* *\([0-9]*\) .*/\
 ! has apt-get || say apt 1
 [ ! -e /opt/pressenter/current ] || say ours 1
 [ ! -r /var/lib/pressenter/agent/host.json ] || say owner "$(tr -d '\n' </var/lib/pressenter/agent/host.json)"
+[ ! -r /var/lib/pressenter/agent/takeover.json ] || say taken "$(tr -d '\n' </var/lib/pressenter/agent/takeover.json)"
 if has ss; then
 	ss -Hltnp | while read -r _ _ _ at _ who; do say listen "tcp $at $who"; done
 	ss -Hlunp | while read -r _ _ _ at _ who; do say listen "udp $at $who"; done

@@ -43,3 +43,17 @@ func TestKeepSigning(t *testing.T) {
 		t.Errorf("kept %q", kept)
 	}
 }
+
+// TestKeepHalf: what there is is kept, also where the other half is missing.
+func TestKeepHalf(t *testing.T) {
+	for name, left := range map[string]machine.Left{"consensus-key.age": {Backup: []byte("key")}, "consensus_state.json": {SignState: []byte("height 7")}} {
+		dir := t.TempDir()
+		if err := keepSigning(dir, left); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) != 1 || entries[0].Name() != name {
+			t.Errorf("%v, %v", entries, err)
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/ssh"
+	"github.com/pressenter/pressenter/internal/takeover"
 )
 
 // supported are the releases that servers may run. Those of Ubuntu are not tested here.
@@ -76,6 +77,9 @@ func (p *Provider) refuse(f facts, h deployment.Host) (why []error) {
 	}
 	if f.owner != "" && f.owner != p.Deployment {
 		no("it is a host of the deployment %q already: take it out of that one first", f.owner)
+	}
+	if o := f.takeover; o != nil && (o.Phase != takeover.Done || o.Order.Deployment != p.Deployment || o.Order.Host != h.Name || h.Role != roster.RoleValidator) {
+		no("%s is %s being taken over there for %q of the deployment %q: only that can go on with it, with 'pressenter adopt'", o.Order.Unit, o.Phase, o.Order.Host, o.Order.Deployment)
 	}
 	if !f.ours {
 		for _, s := range f.taken(h) {

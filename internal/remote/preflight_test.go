@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/health"
 	"github.com/pressenter/pressenter/internal/roster"
+	"github.com/pressenter/pressenter/internal/takeover"
 )
 
 const saidByServer = `now=1700000000
@@ -99,6 +101,36 @@ func TestRefuse(t *testing.T) {
 	got, _ := judge(t, func(f *facts) { f.memory, f.owner = 1<<20, "theirs" })
 	if !strings.Contains(got, "memory") || !strings.Contains(got, "theirs") {
 		t.Errorf("only %q", got)
+	}
+}
+
+// TestRefuseTaken: a server on which a validator was taken over is that validator's host and nobody else's.
+func TestRefuseTaken(t *testing.T) {
+	said := func(phase takeover.Phase, deployment, host string) string {
+		b, err := json.Marshal(map[string]any{"phase": phase, "order": takeover.Order{Deployment: deployment, Host: host, Unit: "cosmos.service"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return "taken=" + string(b) + "\n"
+	}
+	for name, tt := range map[string]struct {
+		said string
+		role roster.Role
+		ok   bool
+	}{
+		"its own":           {said(takeover.Done, "mine", "v"), roster.RoleValidator, true},
+		"half":              {said(takeover.Moving, "mine", "v"), roster.RoleValidator, false},
+		"another name":      {said(takeover.Done, "mine", "w"), roster.RoleValidator, false},
+		"another's":         {said(takeover.Done, "theirs", "v"), roster.RoleValidator, false},
+		"a sentry":          {said(takeover.Done, "mine", "v"), roster.RoleSentry, false},
+		"not to understand": {"taken={{{\n", roster.RoleValidator, false},
+		"none":              {"", roster.RoleSentry, true},
+	} {
+		f, _ := parseFacts(strings.ReplaceAll(saidByServer, "listen=udp", "x=") + tt.said)
+		why := errors.Join((&Provider{Deployment: "mine"}).refuse(f, deployment.Host{Name: "v", Role: tt.role})...)
+		if refused := why != nil && strings.Contains(why.Error(), "taken over"); refused == tt.ok {
+			t.Errorf("%s: %v", name, why)
+		}
 	}
 }
 

@@ -286,7 +286,7 @@ func (p *Provider) Destroy(ctx context.Context, h deployment.Host, keep string) 
 	if err != nil {
 		return fmt.Errorf("destroy host %q: %w; nothing was removed", h.Name, err)
 	}
-	if keep != "" && h.Role != roster.RoleSentry && len(left.SignState) > 0 { // whatever a sentry says that it has
+	if keep != "" && h.Role != roster.RoleSentry && len(left.SignState)+len(left.Backup) > 0 { // whatever a sentry says that it has
 		if err := keepSigning(keep, left); err != nil {
 			return fmt.Errorf("destroy host %q: keep its sign state: %w; nothing was removed", h.Name, err)
 		}
@@ -299,7 +299,8 @@ func (p *Provider) Destroy(ctx context.Context, h deployment.Host, keep string) 
 }
 
 // keepSigning writes what is left of a validator into a folder. What an earlier host of the name left is of another key, or
-// an older state: it stays where it is, and the new one goes beside it. The state is written last, and makes it whole.
+// an older state: it stays where it is, and the new one goes beside it. The state is written last, and makes it whole; a key
+// that never signed has none.
 func keepSigning(folder string, left machine.Left) error {
 	const backup, state = "consensus-key.age", "consensus_state.json"
 	for n, base := 1, folder; ; n++ {
@@ -307,10 +308,10 @@ func keepSigning(folder string, left machine.Left) error {
 			folder = fmt.Sprintf("%s.%d", base, n)
 		}
 		err := os.MkdirAll(folder, 0o700)
-		if err == nil {
+		if err == nil && len(left.Backup) > 0 {
 			err = keepFile(filepath.Join(folder, backup), left.Backup)
 		}
-		if err == nil {
+		if err == nil && len(left.SignState) > 0 {
 			err = keepFile(filepath.Join(folder, state), left.SignState)
 		}
 		if !errors.Is(err, fs.ErrExist) {

@@ -196,6 +196,17 @@ func (t *Taker) Look() (State, error) {
 	return State{j.Phase, j.Order, j.Trouble, j.Notes}, nil
 }
 
+// In says how far a takeover is whose host's folder is root.
+func In(root string) (State, error) { return (&Taker{Root: root}).Look() }
+
+// IsOf refuses whoever is not the one whose takeover there is.
+func (s State) IsOf(deployment, host string) error {
+	if s.Phase == None || s.Order.Deployment == deployment && s.Order.Host == host {
+		return nil
+	}
+	return another(s.Order)
+}
+
 // Begin begins a takeover, or goes on with one, and returns while it goes on. Where it cannot be, nothing was changed.
 func (t *Taker) Begin(ctx context.Context, o Order) (State, error) {
 	known, err := t.load()
