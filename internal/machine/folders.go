@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"syscall"
+
+	"github.com/pressenter/pressenter/internal/atomicfile"
 )
 
 // folder is one that a machine has, and whose it is.
@@ -37,7 +40,21 @@ func makeFolders(r *Report) error {
 			r.note("folder %s %s", f.path, was)
 		}
 	}
-	return nil
+	return keepNames()
+}
+
+// keepNames makes the folders' names outlive a power cut, also of those that an earlier set-up was cut off at: what is put
+// into them later is durable in a folder that is.
+func keepNames() error {
+	parents := map[string]bool{}
+	for _, f := range folders {
+		parents[filepath.Dir(f.path)] = true
+	}
+	var all error
+	for parent := range parents {
+		all = errors.Join(all, atomicfile.SyncFolder(parent))
+	}
+	return all
 }
 
 // settle makes the folder as it should be, and says what was otherwise; "" if nothing was.
