@@ -27,7 +27,9 @@ type Found struct {
 	Key     Key     `json:"key"`
 	Role    Role    `json:"role"`
 
-	notes []health.Finding // of looking: what was not read or is not understood
+	notes  []health.Finding // of looking: what was not read or is not understood
+	opened []string         // homes in which the daemon has databases open
+	unfit  string           // why its files cannot become a validator's here
 }
 
 // Role is what a node is for.

@@ -338,7 +338,7 @@ func TestNotes(t *testing.T) {
 		"root":             {more: map[string]string{"ids": "0 0"}},
 		"flags":            {more: map[string]string{"args": "simd\nstart\n--home=/h\n--p2p.laddr=tcp://0.0.0.0:9\n"}},
 		"variables":        {more: map[string]string{"names": "SIMD_P2P_LADDR\nSIMD_HOME\n"}},
-		"home":             {more: map[string]string{"open": "/elsewhere\n"}},
+		"unit-follows":     {s: server{show: "OnSuccess=failover.service"}},
 		"":                 {},
 	} {
 		more := map[string]string{"ids": "7 7"}
@@ -427,7 +427,7 @@ func TestOrder(t *testing.T) {
 			all = append(all, s.What)
 		}
 		last := -1
-		for _, word := range []string{"disable", "stop it, and prove it", "mask it", "prove that it is dead", "move the consensus key", "home of pressenter-node", "start pressenter-node", "arm the key"} {
+		for _, word := range []string{"stop x.service, and prove it", "mask it", "prove that it is dead", "home of pressenter-node", "seal a copy", "move the consensus key", "start pressenter-node", "arm the key"} {
 			at := slices.IndexFunc(all, func(s string) bool { return strings.Contains(s, word) })
 			if at <= last {
 				t.Errorf("%q is step %d, after %d: %q", word, at, last, all)
@@ -501,6 +501,8 @@ func TestFits(t *testing.T) {
 		"remote-signer": func(f *Found, _ *Wanted) { f.Key.Remote = "tcp://x" },
 		"mark":          func(f *Found, _ *Wanted) { f.Key.Mark = Mark{} },
 		"sentry":        func(f *Found, w *Wanted) { f.Role, w.Validator = RoleSentry, false },
+		"files":         func(f *Found, _ *Wanted) { f.unfit = "db_dir is elsewhere" },
+		"volume":        func(_ *Found, w *Wanted) { w.Volume = true },
 		"other-daemon":  func(f *Found, _ *Wanted) { f.note("other-daemon", health.Critical, "x") },
 	} {
 		f, w := whole(), wanted

@@ -28,6 +28,11 @@ func (f *Found) unitNotes(u unit, main *process, argv []string) {
 			f.note("unit-hooks", health.Warning, "%s runs %s: what for is not understood, and it would not run any more.", key, program)
 		}
 	}
+	for _, key := range []string{"OnFailure", "OnSuccess", "Upholds"} {
+		if s := words(u.said[key]); len(s) > 0 {
+			f.note("unit-follows", health.Critical, "%s of it is %s: what that does once the unit is down, as a failover would, is not understood.", key, strings.Join(s, ", "))
+		}
+	}
 	if s := u.said["EnvironmentFiles"]; s != "" {
 		file, _, _ := strings.Cut(s, " (")
 		f.note("unit-environment", health.Warning, "It takes variables from %s, which was not read: it may hold secrets.", clean(file))

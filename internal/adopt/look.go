@@ -76,33 +76,53 @@ func Look(ctx context.Context, sh Shell, name string) (*Found, error) {
 	if err != nil {
 		return nil, err
 	}
-	u, err := t.one()
+	u, others, err := t.one(name)
 	if err != nil {
 		return nil, err
 	}
 	f := t.found(u)
 	if f.Home.Path == "" {
+		f.others(ctx, sh, others)
 		return f, nil
 	}
 	if err := f.readHome(ctx, sh); err != nil {
 		return nil, err
 	}
+	f.judgeHome()
+	f.others(ctx, sh, others)
 	f.ask(ctx, rpc(sh, f.Node.RPC))
 	f.Role = f.role()
 	return f, nil
 }
 
-// one is the unit that is looked at.
-func (t told) one() (unit, error) {
+// one is the unit that is looked at, by its name if it has to be told, and those that are there beside it.
+func (t told) one(name string) (it unit, others []unit, err error) {
 	there := slices.DeleteFunc(slices.Clone(t.units), func(u unit) bool { return u.said["LoadState"] == "not-found" })
-	if len(there) != 1 {
+	if i := slices.IndexFunc(there, func(u unit) bool { return u.name == name }); i >= 0 {
+		return there[i], slices.Delete(slices.Clone(there), i, i+1), nil
+	}
+	if len(there) != 1 || name != "" {
 		e := &NotOne{Elsewhere: t.running}
 		for _, u := range there {
 			e.Units = append(e.Units, u.name)
 		}
-		return unit{}, e
+		return unit{}, nil, e
 	}
-	return there[0], nil
+	return there[0], nil, nil
+}
+
+// others tells of units that run a daemon, too, or would: the same key may be theirs. Whose home and key are others is in
+// nobody's way.
+func (f *Found) others(ctx context.Context, sh Shell, all []unit) {
+	for _, u := range all {
+		other := (told{}).found(u)
+		if other.Home.Path != "" && f.Key.Address != "" && other.readHome(ctx, sh) == nil &&
+			other.Home.Real != "" && other.Home.Real != f.Home.Real && other.Key.Address != "" && other.Key.Address != f.Key.Address {
+			f.note("other-unit", health.Warning, "%s runs another daemon there, with another key.", u.name)
+			continue
+		}
+		f.note("other-unit", health.Critical, "%s runs a daemon there, too, or would: that it has neither the same home nor the same key could not be seen.", u.name)
+	}
 }
 
 // found is what units and processes say.
@@ -155,6 +175,7 @@ func (u unit) daemon(f *Found) (*process, []string) {
 		return nil, argv
 	}
 	p := daemons[0]
+	f.opened = p.open
 	f.Program.Path, f.Program.SHA256, f.Program.Pid, f.Program.Since = p.exe, p.sum, p.pid, p.since
 	f.Program.Others--
 	f.Unit.uid, f.Unit.gid = cmp.Or(p.uid, f.Unit.uid), cmp.Or(p.gid, f.Unit.gid)
@@ -169,7 +190,7 @@ func (u unit) home(f *Found, main *process, argv []string) string {
 		places = main.places
 	}
 	told := absolute(flagOf(argv, "home"))
-	if told == "" && places["DAEMON_HOME"] != "" {
+	if told == "" && f.Program.Cosmovisor {
 		told = absolute(places["DAEMON_HOME"])
 	}
 	if told == "" && len(argv) > 0 && !f.Program.Cosmovisor {
@@ -182,25 +203,28 @@ func (u unit) home(f *Found, main *process, argv []string) string {
 		}
 		return told
 	}
-	if len(main.open) > 1 || told != "" && told != main.open[0] {
-		if told == "" || !slices.Contains(main.open, told) {
-			f.note("home", health.Warning, "The daemon has databases open in %s.", clean(strings.Join(main.open, ", ")))
-		}
-	}
 	return cmp.Or(told, main.open[0])
 }
 
-// flagOf is the value of a flag, --name=value or --name value.
-func flagOf(argv []string, name string) string {
+// judgeHome tells where what the daemon was told of its home and what it does are two things: another home may have its
+// key's newer state.
+func (f *Found) judgeHome() {
+	if f.Program.Pid != 0 && !slices.Contains(f.opened, f.Home.Real) {
+		f.note("home", health.Critical, "It was told that its home is %s, and has databases open in %s: it is not clear which one it is.",
+			f.Home.Path, cmp.Or(clean(strings.Join(f.opened, ", ")), "none that was seen"))
+	}
+}
+
+// flagOf is the value of a flag, --name=value or --name value. Of several the last counts, as it does for the daemon.
+func flagOf(argv []string, name string) (value string) {
 	for i, a := range argv {
 		if v, ok := strings.CutPrefix(a, "--"+name+"="); ok {
-			return v
-		}
-		if a == "--"+name && i+1 < len(argv) {
-			return argv[i+1]
+			value = v
+		} else if a == "--"+name && i+1 < len(argv) {
+			value = argv[i+1]
 		}
 	}
-	return ""
+	return value
 }
 
 // wanted is a file to read.
@@ -268,6 +292,9 @@ func (f *Found) readHome(ctx context.Context, sh Shell) error {
 		}
 	}
 	f.configured(comet, app)
+	if err := node.Takes([]byte(got[0].text), []byte(got[1].text)); err != nil {
+		f.unfit = clean(err.Error())
+	}
 	return f.readKeys(ctx, sh, comet)
 }
 

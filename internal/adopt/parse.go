@@ -127,7 +127,7 @@ func parseUnits(b []byte) (told, error) {
 			}
 		case "unit":
 			if len(t.units) == maxUnits {
-				return told{}, fmt.Errorf("more than %d units look like a chain's daemon: name the one with --unit", maxUnits)
+				return told{}, fmt.Errorf("more than %d services there run a chain's daemon, or would: that is not understood", maxUnits)
 			}
 			t.units = append(t.units, unit{name: clean(l.value)})
 		default:

@@ -40,6 +40,7 @@ type Wanted struct {
 	ChainID       string // of a private network; empty: the config makes a network of its own
 	Exists        bool   // the config says that the network is there already
 	Program       string // hex SHA-256 of the daemon that would run; empty: it was not found
+	Volume        bool   // the config has a volume of its own for the node's data
 }
 
 // Make makes the plan. It is a function of what was found and of what is wanted.
@@ -119,10 +120,22 @@ func (p *Plan) fits(f *Found, w Wanted, add adding) {
 	if f.Home.Real == "" || f.Key.File != path.Join(f.Home.Path, "config/priv_validator_key.json") || f.Key.StateFile != path.Join(f.Home.Path, "data/priv_validator_state.json") {
 		add("places", health.Critical, "", "Key and sign state are not at the usual places of the home: that is not understood.")
 	}
+	if f.unfit != "" {
+		add("files", health.Critical, "", "Its files cannot become those of a validator here: %s.", f.unfit)
+	}
+	if w.Volume {
+		add("volume", health.Critical, "Take volume_device out of the config.", "Its home stays where it is, on the server's own disk: it cannot be moved onto a volume.")
+	}
+	if f.Node.Answers && f.Key.Mark.Height > f.Node.Height+mostAhead {
+		add("mark", health.Critical, "", "The sign state is at height %d, and the chain at %d: that is not this chain's, and the key could not sign before it is passed.", f.Key.Mark.Height, f.Node.Height)
+	}
 	if len(f.Node.Dials) == 0 {
 		add("peers", health.Critical, "Set p2p.persistent_peers there to nodes of the network, for the sentries.", "The node names no persistent peers that can be understood: the sentries would find nobody.")
 	}
 }
+
+// mostAhead is how many blocks a sign state may be ahead of the chain: one was read after the other.
+const mostAhead = 100
 
 func wantedRole(w Wanted) Role {
 	if w.Validator {
@@ -134,30 +147,26 @@ func wantedRole(w Wanted) Role {
 // takeover is what would be done at the next restart that somebody plans. Never do two programs have the right to sign:
 // the old unit has lost every way to start before the key is touched, and ours gets one only after it was armed.
 func takeover(f *Found) []Step {
-	const neither, keyless, ours = "neither", "ours, without the key", "ours alone"
+	const old, neither, keyless, ours = "the old unit, until it is stopped again", "neither", "ours, without the key", "ours alone"
 	var steps []Step
-	unit := "disable " + f.Unit.Name
-	if f.Unit.Enabled == "static" || f.Unit.Enabled == "generated" || f.Unit.Enabled == "transient" {
-		unit = fmt.Sprintf("keep %s, which is %s, from being started at boot", f.Unit.Name, f.Unit.Enabled)
-	}
-	steps = append(steps, Step{What: unit, Reboot: neither},
-		Step{What: "stop it, and prove it: no process is left in its control group", Reboot: neither})
+	steps = append(steps, Step{What: fmt.Sprintf("stop %s, and prove it: no process is left in its control group", f.Unit.Name), Reboot: old})
 	mask := "mask it, so that nothing starts it again"
 	if strings.HasPrefix(f.Unit.File, "/etc/systemd/system/") {
 		mask = fmt.Sprintf("put %s aside, as systemd masks no unit whose file is there, and mask it: nothing starts it again", f.Unit.File)
 	}
 	steps = append(steps, Step{What: mask, Reboot: neither},
-		Step{What: fmt.Sprintf("prove that it is dead: nothing runs in its control group, and no process has %s open", orHome(f)), Reboot: neither})
+		Step{What: fmt.Sprintf("prove that it is dead: nothing runs in its control group, and no process has %s open", orHome(f)), Reboot: neither},
+		Step{What: fmt.Sprintf("make %s the home of pressenter-node by renaming it, with the same node id and the same program, and look again at all of it", orHome(f)), Reboot: neither})
 	signs := f.Role == RoleValidator && f.Key.Remote == ""
 	if signs {
 		mark := "with its sign state"
 		if f.Key.Mark.Known {
 			mark = fmt.Sprintf("with its sign state, which is at height %d or more and never goes back", f.Key.Mark.Height)
 		}
-		steps = append(steps, Step{What: "move the consensus key out of the home into a folder of its own, disarmed, " + mark, Reboot: neither, NoReturn: true})
+		steps = append(steps, Step{What: "seal a copy of the consensus key to the operator", Reboot: neither},
+			Step{What: "move the consensus key out of the home into a folder of its own, disarmed, " + mark, Reboot: neither, NoReturn: true})
 	}
-	steps = append(steps, Step{What: fmt.Sprintf("make %s the home of pressenter-node by renaming it, with the same node id and the same program", orHome(f)), Reboot: neither},
-		Step{What: "set the server up, admit it to the roster and start pressenter-node.service, behind the sentries, without the key", Reboot: keyless})
+	steps = append(steps, Step{What: "set the server up, admit it to the roster and start pressenter-node.service, behind the sentries, without the key", Reboot: keyless})
 	if signs {
 		steps = append(steps, Step{What: fmt.Sprintf("arm the key, once %d blocks have passed in which nobody signed with it", signing.SilentBlocks), Reboot: ours})
 	}

@@ -1,6 +1,6 @@
 # The units of a server that run a chain's daemon, or would, and what runs in them: a line each, KEY and its value in
 # base64. Nothing is changed. Of variables the names are told, and the values of those that say where a home is.
-# The arguments are the units to look at; without any they are searched for.
+# The arguments are units to look at in any case; whatever else runs a daemon, or would, is searched for.
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
@@ -31,19 +31,15 @@ for process in /proc/[0-9]*; do
 	say running "$at"
 	running="$running $(system "$at")"
 done
-names=$*
-if [ $# = 0 ]; then
-	# Those that are written down, too: what is stopped now may start at the next boot. Of templates there are none to see.
-	written=$(systemctl list-unit-files --type=service --no-legend --no-pager --plain |
-		sed -n 's/^\([A-Za-z0-9:_.@\\-]*\.service\) .*/\1/p' | grep -v -e '@\.service$' -e '^pressenter-' |
-		xargs -d '\n' systemctl show --no-pager --property=Id,ExecStart -- |
-		awk 'BEGIN { RS = "" } /cosmovisor run |d start |d start;|cometbft node|tendermint node/ && !/argv\[\]=\/etc\/init\.d\// {
-			for (i = 1; i <= NF; i++) if (substr($i, 1, 3) == "Id=") print substr($i, 4) }')
-	names=$(printf '%s\n' $running $written | grep -v '^pressenter-' | sort -u)
-fi
-for name in $(printf '%s\n' $names | head -n 8); do
+# Those that are written down, too: what is stopped now may start at the next boot. Of templates there are none to see.
+written=$(systemctl list-unit-files --type=service --no-legend --no-pager --plain |
+	sed -n 's/^\([A-Za-z0-9:_.@\\-]*\.service\) .*/\1/p' | grep -v -e '@\.service$' -e '^pressenter-' |
+	xargs -d '\n' systemctl show --no-pager --property=Id,ExecStart -- |
+	awk 'BEGIN { RS = "" } /cosmovisor run |d start |d start;|cometbft node|tendermint node/ && !/argv\[\]=\/etc\/init\.d\// {
+		for (i = 1; i <= NF; i++) if (substr($i, 1, 3) == "Id=") print substr($i, 4) }')
+for name in $(printf '%s\n' "$@" $running $written | grep -v -e '^pressenter-' -e '^$' | sort -u | head -n 9); do # one more than is taken
 	say unit "$name"
-	say show "$(systemctl show --no-pager --timestamp=unix --property=Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,MainPID,ControlGroup,User,Restart,KillMode,TimeoutStopUSec,ExecMainStartTimestamp,ExecStart,ExecCondition,ExecStartPre,ExecStartPost,ExecReload,ExecStop,ExecStopPost,EnvironmentFiles,WantedBy,RequiredBy,TriggeredBy,BoundBy,UpheldBy,RootDirectory,RootImage,BindPaths,BindReadOnlyPaths,TemporaryFileSystem,MountImages -- "$name")"
+	say show "$(systemctl show --no-pager --timestamp=unix --property=Id,LoadState,ActiveState,SubState,UnitFileState,FragmentPath,DropInPaths,NeedDaemonReload,MainPID,ControlGroup,User,Restart,KillMode,TimeoutStopUSec,ExecMainStartTimestamp,ExecStart,ExecCondition,ExecStartPre,ExecStartPost,ExecReload,ExecStop,ExecStopPost,EnvironmentFiles,WantedBy,RequiredBy,TriggeredBy,BoundBy,UpheldBy,RootDirectory,RootImage,BindPaths,BindReadOnlyPaths,TemporaryFileSystem,MountImages,OnFailure,OnSuccess,Upholds -- "$name")"
 	say places "$(systemctl show --no-pager --property=Environment --value -- "$name" | tr ' ' '\n' | grep -E "$places")"
 	user=$(systemctl show --no-pager --property=User --value -- "$name")
 	[ -z "$user" ] || say owner "$(id -u -- "$user") $(id -g -- "$user") $(getent passwd -- "$user" | cut -d: -f6)"
