@@ -70,3 +70,19 @@ func TestEnrollNoSentryWithAKey(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// TestKeyPutBack: a node that may not sign is not started on a home to which somebody has put the consensus key back.
+func TestKeyPutBack(t *testing.T) {
+	f := newKeeper(t).Folder
+	key, path := keyText(t), filepath.Join(f.Home(), "config", "priv_validator_key.json")
+	must(t, f.throwsAway())
+	must(t, os.MkdirAll(filepath.Dir(path), 0o700))
+	must(t, os.WriteFile(path, keyText(t), 0o600))
+	must(t, f.throwsAway())
+	must(t, f.Signing().Restore(key, 70, nil))
+	must(t, f.throwsAway())
+	must(t, os.WriteFile(path, key, 0o600))
+	if err := f.throwsAway(); err == nil || !strings.Contains(err.Error(), "remove that file") {
+		t.Errorf("%v", err)
+	}
+}

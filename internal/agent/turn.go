@@ -16,6 +16,7 @@ import (
 	"github.com/pressenter/pressenter/internal/atomicfile"
 	"github.com/pressenter/pressenter/internal/comet"
 	"github.com/pressenter/pressenter/internal/node"
+	"github.com/pressenter/pressenter/internal/signing"
 	"github.com/pressenter/pressenter/internal/supervisor"
 )
 
@@ -106,6 +107,25 @@ func (k *keeper) follow(ctx context.Context, f facts, v verdict) error {
 	return k.ensureUp(f, v)
 }
 
+// throwsAway checks that the key in the home, which a node runs on that may not sign, is not the consensus key: somebody may
+// have put it back to where it was.
+func (f Folder) throwsAway() error {
+	path := filepath.Join(f.Home(), "config", "priv_validator_key.json")
+	b, err := atomicfile.Read(path, 64<<10)
+	if err != nil {
+		return ignoreMissing(err) // the daemon makes a new one
+	}
+	defer clear(b)
+	pub, err := signing.PublicKey(b)
+	if err != nil {
+		return nil // one of another kind is not ours
+	}
+	if st, err := f.Signing().Load(); err != nil || st.PublicKey == nil || !st.PublicKey.Equal(pub) {
+		return err
+	}
+	return fmt.Errorf("the consensus key lies at %s, and a node that may not sign would sign with it: remove that file", path)
+}
+
 // ensureUp starts the supervisor where there is none; it adopts a daemon that runs without one.
 func (k *keeper) ensureUp(f facts, v verdict) error {
 	if _, supervised := k.runner.Supervisor(); supervised {
@@ -114,8 +134,10 @@ func (k *keeper) ensureUp(f facts, v verdict) error {
 	if !f.up {
 		var purged bool
 		err := k.Folder.asNode(func() (err error) {
-			purged, err = node.PurgeAddressBook(k.Folder.Home(), node.PrivateIDs(v.roster, v.self))
-			return err
+			if purged, err = node.PurgeAddressBook(k.Folder.Home(), node.PrivateIDs(v.roster, v.self)); err != nil || v.sign {
+				return err
+			}
+			return k.Folder.throwsAway()
 		})
 		if err != nil {
 			return err
