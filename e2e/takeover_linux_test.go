@@ -186,6 +186,15 @@ func (f *foreign) phase(t *testing.T, what string, ok func(takeover.State) bool)
 	})
 }
 
+// holdOnceStopped has somebody open the home as soon as the old unit is down: whoever had it open before would keep a takeover
+// from beginning.
+func (f *foreign) holdOnceStopped(t *testing.T) {
+	t.Helper()
+	f.feed(t, []byte(`[Service]
+ExecStopPost=-+/usr/bin/systemd-run --quiet --unit=holder --property=Type=notify --property=NotifyAccess=all sh -c 'exec 3<`+oldHome+`/config/genesis.json; systemd-notify --ready; exec sleep 1d'
+`), "mkdir -p /etc/systemd/system/cosmos.service.d; cat >/etc/systemd/system/cosmos.service.d/holder.conf; systemctl daemon-reload")
+}
+
 // cutOff starts a takeover and kills the operator's program once the server is stuck in the middle.
 func (f *foreign) cutOff(t *testing.T) {
 	t.Helper()
@@ -213,8 +222,8 @@ const killer = `#!/bin/sh
 seen=
 while :; do
 	now="$(systemctl is-enabled cosmos.service) $(systemctl is-active cosmos.service) $(cat /var/lib/pressenter/agent/takeover.json | grep '"phase"')
-	$(cd /; ls -d home/chain/.practice home/chain/.practice/config/priv_validator_key.json var/lib/pressenter/node/home \
-		var/lib/pressenter/node/signing/* var/lib/pressenter/agent/home.json etc/systemd/system/*before-pressenter | tr '\n' ' ')"
+	$(cd /; ls -d home/chain/.practice var/lib/pressenter/node/home var/lib/pressenter/node/home/config/priv_validator_key.json \
+		var/lib/pressenter/node/signing/* var/lib/pressenter/agent/home.json var/lib/pressenter/agent/consensus-key.age etc/systemd/system/*before-pressenter | tr '\n' ' ')"
 	if [ "$now" != "$seen" ]; then
 		pid=$(systemctl show -p MainPID --value pressenter-takeover.service)
 		if [ "$pid" != 0 ]; then
@@ -276,14 +285,21 @@ func TestTakeOver(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	holds := "systemd-run --quiet --unit=holder sh -c 'exec 3<" + oldHome + "/config/genesis.json; exec sleep 1d'"
+	t.Run("whoever has the home open is met before anything is changed", func(t *testing.T) {
+		f.in(t, "systemd-run --quiet --unit=holder --property=Type=notify --property=NotifyAccess=all sh -c 'exec 3<"+oldHome+"/config/genesis.json; systemd-notify --ready; exec sleep 1d'")
+		f.refuses(t, []string{"nothing was changed", "is not of cosmos.service"}, "adopt", config.ValidatorHost, "--take-over", "--accept-file-key", "--yes")
+		f.in(t, "systemctl stop holder.service")
+		if after := f.oldPID(t); after != before {
+			t.Errorf("the old unit was %q and is %q", before, after)
+		}
+	})
 	t.Run("a takeover is undone", func(t *testing.T) {
-		f.in(t, holds)
+		f.holdOnceStopped(t)
 		f.cutOff(t)
 		f.isDead(t)
 		f.refuses(t, []string{"is being taken over", "--undo"}, "destroy", "--name", "servers")
 		f.does(t, "adopt", config.ValidatorHost, "--undo")
-		f.in(t, "systemctl stop holder.service")
+		f.in(t, "systemctl stop holder.service; rm -r /etc/systemd/system/cosmos.service.d; systemctl daemon-reload")
 		if is := f.in(t, "systemctl is-active cosmos.service; systemctl is-enabled cosmos.service; systemctl show -p LoadState --value pressenter-takeover.service"); is != "active\nenabled\nnot-found" {
 			t.Errorf("%q", is)
 		}
@@ -298,7 +314,7 @@ func TestTakeOver(t *testing.T) {
 	t.Run("it is killed at every step, and the server reboots", func(t *testing.T) {
 		f.feed(t, []byte(killer), "cat >/root/killer.sh")
 		f.feed(t, []byte("[Service]\nExecStart=/bin/sh /root/killer.sh\n[Install]\nWantedBy=multi-user.target\n"), "cat >/etc/systemd/system/killer.service; systemctl daemon-reload; systemctl enable --now killer.service")
-		f.in(t, holds)
+		f.holdOnceStopped(t)
 		f.cutOff(t)
 		if err := f.host.Reboot(t.Context()); err != nil {
 			t.Fatal(err)

@@ -67,6 +67,7 @@ func Check(ctx context.Context, deployment, host string) (found []health.Finding
 	}
 	noted, _ := Load(Folder) //nolint:errcheck // the repair of units says what is wrong with it
 	found = append(append(found, checkTime(ctx)...), checkDoors(ctx, noted.Filter)...)
+	found = append(found, checkTaken(ctx, takenFile)...)
 	found = append(found, checkVolume(noted.Volume != "", unitFile(volumeUnit), volumeAt)...)
 	health.Sort(found)
 	return found
