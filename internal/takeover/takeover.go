@@ -13,6 +13,7 @@ package takeover
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -353,7 +354,7 @@ func (t *Taker) Undo(ctx context.Context, w Whose) (State, error) {
 		if err := mayUndo(j, w); err != nil { // it got there meanwhile, and goes on
 			return errors.Join(err, t.startRunner(ctx, j.Order))
 		}
-		j.Order.Program = t.Program // the one that began may be gone
+		j.Order.Program = cmp.Or(t.Program, j.Order.Program) // the one that began may be gone
 		if err := t.reach(j, Undoing); err != nil {
 			return err
 		}
