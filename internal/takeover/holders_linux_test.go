@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestHolders: whoever has a file of a folder open is found, also by another name, and whoever is in it.
@@ -46,5 +48,28 @@ func TestHolders(t *testing.T) {
 				t.Errorf("after its end: %v, %v", found, err)
 			}
 		})
+	}
+}
+
+// TestMapped: a file that a process has mapped is held, also where it was closed since, and by whatever name.
+func TestMapped(t *testing.T) {
+	files := map[file]bool{{unix.Mkdev(8, 1), 1234}: true}
+	for text, want := range map[string]bool{
+		"":                                   false,
+		"7f00-7f01 rw-p 00000000 00:00 0 \n": false,
+		"7f00-7f01 r--p 0 08:01 1234 /somewhere/db\n":          true,
+		"7f00-7f01 r--p 0 08:01 1235 /somewhere/db\n":          false,
+		"7f00-7f01 r--p 0 08:02 1234 /somewhere/db\n":          false,
+		"7f00-7f01 r--p 0 00:2a 9 /home/x/data/db (deleted)\n": true,
+		"7f00-7f01 r--p 0 00:2a 9 /home/xy/data/db\n":          false,
+	} {
+		dir := t.TempDir()
+		must(t, os.WriteFile(filepath.Join(dir, "maps"), []byte(text), 0o600))
+		if got, err := mapsAny(dir, files, "/home/x"); err != nil || got != want {
+			t.Errorf("%q: %v, %v", text, got, err)
+		}
+	}
+	if got, err := mapsAny(filepath.Join(t.TempDir(), "ended"), files, "/home/x"); got || err != nil {
+		t.Errorf("of one that has ended: %v, %v", got, err)
 	}
 }
