@@ -126,7 +126,7 @@ func parseLogins(text string) []string {
 	return all
 }
 
-// own gives a path and all below it to the node's user. No link is followed, also none that somebody makes meanwhile.
+// own gives a path and all below it to the node's user.
 func own(path string) error {
 	u, err := machine.Owner("node")
 	if err != nil {
@@ -136,15 +136,5 @@ func own(path string) error {
 }
 
 func ownAs(path string, uid, gid int) error {
-	dir, err := os.OpenRoot(path)
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return fs.WalkDir(dir.FS(), ".", func(p string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		return dir.Lchown(p, uid, gid)
-	})
+	return eachBelow(path, func(dir *os.Root, p string, _ fs.FileInfo) error { return dir.Lchown(p, uid, gid) })
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -65,7 +66,7 @@ func (t *Taker) homeBack(o Order) error {
 	if err := t.change("home back"); err != nil {
 		return err
 	}
-	if err := os.Remove(o.Home); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty one is nobody's
+	if err := unix.Rmdir(o.Home); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty one is nobody's
 		return fmt.Errorf("somebody made %s again; move that away, the home that was there is %s: %w", o.Home, t.newHome(), err)
 	}
 	return rename(t.newHome(), o.Home)
@@ -127,6 +128,9 @@ func (t *Taker) ready(o Order) error {
 	if there(t.signing().Dir) {
 		return fmt.Errorf("there is %s already", t.signing().Dir)
 	}
+	if err := mayOwn(home); err != nil {
+		return err
+	}
 	if err := t.change("seal"); err != nil {
 		return err
 	}
@@ -135,6 +139,40 @@ func (t *Taker) ready(o Order) error {
 		return err
 	}
 	return atomicfile.Write(t.backup(), sealed, 0o600)
+}
+
+// mayOwn says whether all of a folder can be given to somebody else, which files that may not be changed (chattr(1)) cannot:
+// it gives each to whom it belongs.
+func mayOwn(path string) error {
+	return eachBelow(path, func(dir *os.Root, p string, info fs.FileInfo) error {
+		st, ok := info.Sys().(*syscall.Stat_t)
+		if !ok {
+			return errors.ErrUnsupported
+		}
+		return dir.Lchown(p, int(st.Uid), int(st.Gid))
+	})
+}
+
+// eachBelow calls do for a folder and all that is in it. No link is followed, also none that somebody makes meanwhile.
+func eachBelow(path string, do func(dir *os.Root, p string, info fs.FileInfo) error) error {
+	dir, err := os.OpenRoot(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return fs.WalkDir(dir.FS(), ".", func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if err := do(dir, p, info); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		return nil
+	})
 }
 
 func seal(o Order, key []byte) ([]byte, error) {

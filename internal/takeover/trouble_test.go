@@ -153,7 +153,13 @@ func TestUndoMadeAgain(t *testing.T) {
 	if st, err := w.taker().Look(); err != nil || st.Phase != Undoing || st.Trouble == "" || w.running[unit] {
 		t.Errorf("%+v, %v", st, err)
 	}
-	must(t, os.Remove(filepath.Join(w.dir, "home/config"))) // what is empty is nobody's
+	must(t, os.RemoveAll(filepath.Join(w.dir, "home")))
+	must(t, os.WriteFile(filepath.Join(w.dir, "home"), nil, 0o600))
+	if err := w.run(); err == nil || !w.has("home") {
+		t.Errorf("a file of somebody's was removed: %v", err)
+	}
+	must(t, os.Remove(filepath.Join(w.dir, "home")))
+	must(t, os.Mkdir(filepath.Join(w.dir, "home"), 0o700)) // what is empty is nobody's
 	must(t, w.run())
 	w.undone()
 }
@@ -279,6 +285,7 @@ func TestOwn(t *testing.T) {
 	must(t, os.Symlink(secret, filepath.Join(home, "data/link")))
 	must(t, os.Symlink(dir, filepath.Join(home, "folder")))
 	must(t, ownAs(home, 65534, 65534))
+	must(t, mayOwn(home)) // it leaves all to whom it belongs
 	for path, want := range map[string]uint32{home: 65534, home + "/data/link": 65534, home + "/folder": 65534, secret: 0, dir: 0} {
 		if uid := ownerOf(t, path); uid != want {
 			t.Errorf("%s belongs to %d", path, uid)
