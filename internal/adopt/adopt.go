@@ -29,6 +29,7 @@ type Found struct {
 
 	notes  []health.Finding // of looking: what was not read or is not understood
 	opened []string         // homes in which the daemon has databases open
+	apart  []string         // what keeps the home from being moved by a rename
 	unfit  string           // why its files cannot become a validator's here
 }
 

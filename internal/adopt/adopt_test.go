@@ -502,6 +502,7 @@ func TestFits(t *testing.T) {
 		"mark":          func(f *Found, _ *Wanted) { f.Key.Mark = Mark{} },
 		"sentry":        func(f *Found, w *Wanted) { f.Role, w.Validator = RoleSentry, false },
 		"files":         func(f *Found, _ *Wanted) { f.unfit = "db_dir is elsewhere" },
+		"apart":         func(f *Found, _ *Wanted) { f.apart = []string{"/h/.ssh"} },
 		"volume":        func(_ *Found, w *Wanted) { w.Volume = true },
 		"other-daemon":  func(f *Found, _ *Wanted) { f.note("other-daemon", health.Critical, "x") },
 	} {

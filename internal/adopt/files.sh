@@ -39,6 +39,12 @@ tell() {
 	chain) flat "$2" | grep -o '"chain_id":"[^"]*"' | head -n 1 | cut -d '"' -f 4 ;;
 	time) as stat -L -c %Y -- "$2" ;;
 	real) as readlink -f -- "$2" ;;
+	apart) # what keeps a home from being moved as it is
+		[ ! -e "$2/.ssh" ] || printf '%s/.ssh, with which somebody logs in\n' "$2"
+		awk -v home="$2" '$5 == home || index($5, home "/") == 1 { print $5 ", where something is mounted" }' /proc/self/mountinfo
+		getent passwd | awk -F : -v home="$2" '($6 == home || index($6, home "/") == 1) && $7 !~ /(nologin|false|sync)$/ { print $6 ", the home of " $1 }'
+		as find "$2" -path "$2/cosmovisor" -prune -o -type l -lname '/*' -print | head -n 8 | sed 's/$/, a link/'
+		;;
 	mount) df -P -- "$2" | sed -n '2s/^[^ ]* .* \(\/.*\)$/\1/p' ;;
 	esac
 }
@@ -46,7 +52,7 @@ n=0
 while [ $# -ge 2 ]; do
 	if ! as test -e "$2"; then
 		printf '%s- missing\n' $n
-	elif [ "$1" != real ] && [ "$1" != mount ] && ! as test -f "$2"; then
+	elif [ "$1" != real ] && [ "$1" != mount ] && [ "$1" != apart ] && ! as test -f "$2"; then
 		printf '%s- odd\n' $n
 	else
 		value=$(tell "$1" "$2" 2>/dev/null | base64 | tr -d '\n')

@@ -1,6 +1,7 @@
 package adopt
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -82,5 +83,30 @@ func TestOtherUnits(t *testing.T) {
 	f, err := Look(t.Context(), &here{units: told}, "cosmos.service")
 	if err != nil || !slices.ContainsFunc(f.notes, func(f health.Finding) bool { return f.Code == "other-unit" && f.Severity == health.Critical }) {
 		t.Errorf("a copy of %x is not told of: %+v, %v", key.Public(), f, err)
+	}
+}
+
+// TestApart: what keeps a home from being moved is seen before anything is ordered; links that move along are no matter.
+func TestApart(t *testing.T) {
+	dir, _ := home(t)
+	found := func() []string {
+		return look(t, &here{units: server{unit: "cosmos.service", exec: "/usr/bin/simd start", processes: []map[string]string{me(dir, nil)}}.told()}).apart
+	}
+	link := func(to, at string) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(filepath.Join(dir, filepath.Dir(at)), 0o700), os.Symlink(to, filepath.Join(dir, at))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link("../config", "data/within")
+	link("/x", "cosmovisor/current")
+	if got := found(); got != nil {
+		t.Errorf("of a whole one: %q", got)
+	}
+	link("/mnt/archive", "data/archive.db")
+	link("/x", ".ssh/keys")
+	if got := found(); !slices.ContainsFunc(got, func(s string) bool { return s == filepath.Join(dir, "data/archive.db")+", a link" }) ||
+		!slices.ContainsFunc(got, func(s string) bool { return s == filepath.Join(dir, ".ssh")+", with which somebody logs in" }) {
+		t.Errorf("%q", got)
 	}
 }

@@ -351,7 +351,7 @@ func (f *Found) readKeys(ctx context.Context, sh Shell, comet map[string]string)
 	key, state := at("priv_validator_key_file", "config/priv_validator_key.json"), at("priv_validator_state_file", "data/priv_validator_state.json")
 	genesis := at("genesis_file", "config/genesis.json")
 	got, err := f.read(ctx, sh, wanted{"pub", key}, wanted{"state", state}, wanted{"node", at("node_key_file", "config/node_key.json")},
-		wanted{"chain", genesis})
+		wanted{"chain", genesis}, wanted{"apart", cmp.Or(f.Home.Real, f.Home.Path)})
 	if err != nil {
 		return err
 	}
@@ -364,6 +364,11 @@ func (f *Found) readKeys(ctx context.Context, sh Shell, comet map[string]string)
 		f.note("unread", health.Warning, "The node key was not read: %s.", cmp.Or(got[2].why, "it is not one"))
 	}
 	f.Node.ChainID = clean(got[3].text)
+	for l := range strings.Lines(got[4].text) {
+		if len(f.apart) < maxUnits {
+			f.apart = append(f.apart, clean(l))
+		}
+	}
 	return nil
 }
 

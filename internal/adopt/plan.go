@@ -123,6 +123,9 @@ func (p *Plan) fits(f *Found, w Wanted, add adding) {
 	if f.unfit != "" {
 		add("files", health.Critical, "", "Its files cannot become those of a validator here: %s.", f.unfit)
 	}
+	if len(f.apart) > 0 {
+		add("apart", health.Critical, "Give the daemon a home of its own, in one piece.", "The home cannot be moved as it is. In the way: %s.", strings.Join(f.apart, "; "))
+	}
 	if w.Volume {
 		add("volume", health.Critical, "Take volume_device out of the config.", "Its home stays where it is, on the server's own disk: it cannot be moved onto a volume.")
 	}
