@@ -261,12 +261,15 @@ func (t *Taker) begin(ctx context.Context, o Order) error {
 	return t.startRunner(ctx, j.Order)
 }
 
-// Run does what the journal says, from where it stopped. It may be interrupted anywhere and run again.
+// Run does what the journal says, from where it stopped; without one there is nothing left to do. It may be interrupted anywhere and run again.
 func (t *Taker) Run(ctx context.Context) error {
 	return t.locked(ctx, func() error {
 		j, err := t.load()
-		if err != nil || j == nil {
+		if err != nil {
 			return err
+		}
+		if j == nil { // undone, but for this
+			return t.removeRunner(ctx)
 		}
 		if err := t.goOn(ctx, j); err != nil {
 			j.Trouble = err.Error()
@@ -400,10 +403,7 @@ func (t *Taker) back(ctx context.Context, j *journal) error {
 			return err
 		}
 	}
-	if err := t.removeRunner(ctx); err != nil {
-		return err
-	}
-	if err := t.change("forget"); err != nil { // last: until then it can be asked for again
+	if err := t.change("forget"); err != nil {
 		return err
 	}
 	if err := t.Sync(); err != nil {
@@ -412,5 +412,8 @@ func (t *Taker) back(ctx context.Context, j *journal) error {
 	if err := os.Remove(t.file()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return atomicfile.SyncFolder(filepath.Dir(t.file()))
+	if err := atomicfile.SyncFolder(filepath.Dir(t.file())); err != nil {
+		return err
+	}
+	return t.removeRunner(ctx) // last: until then it comes back by itself
 }

@@ -180,6 +180,26 @@ func TestUndoGoesOnByItself(t *testing.T) {
 	w.undone()
 }
 
+// TestUndoCutOffAtItsEnd: whatever undo was cut off at, the runner ends it after a reboot, with nobody's asking.
+func TestUndoCutOffAtItsEnd(t *testing.T) {
+	for killed, at := true, 0; killed; at++ {
+		w := begun(t)
+		_ = w.fails("seal", 1).Run(t.Context())
+		_, err := w.taker().Undo(t.Context(), w.order().Whose())
+		must(t, err)
+		w.killAfter = at
+		_ = w.run()
+		killed = w.killed
+		w.revive()
+		w.reboot()
+		must(t, w.run())
+		w.undone()
+		if t.Failed() {
+			t.Fatalf("killed before change %d", at)
+		}
+	}
+}
+
 // TestJournalFull: a phase that could not be written has not begun.
 func TestJournalFull(t *testing.T) {
 	w := begun(t)
