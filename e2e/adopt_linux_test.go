@@ -107,7 +107,8 @@ func (b *brownfield) install(t *testing.T, home string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.feed(t, packed, "tar -C /home/chain -x && sed -i 's/^timeout_commit = .*/timeout_commit = \"500ms\"/' "+oldHome+"/config/config.toml && chown -R chain: "+oldHome)
+	// A vote has to go two ways through a sentry while a block is made.
+	b.feed(t, packed, "tar -C /home/chain -x && sed -i -e 's/^timeout_commit = .*/timeout_commit = \"700ms\"/' -e 's/^peer_gossip_sleep_duration = .*/peer_gossip_sleep_duration = \"10ms\"/' "+oldHome+"/config/config.toml && chown -R chain: "+oldHome)
 	program, err := os.ReadFile(practiced())
 	if err != nil {
 		t.Fatal(err)

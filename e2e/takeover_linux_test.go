@@ -338,12 +338,22 @@ func TestTakeOver(t *testing.T) {
 	f.becomesOurs(t)
 }
 
+// nothingToDo checks that a plan is empty, but for waiting until others hold a signature of ours: the rest decides on blocks
+// without us, and our vote may be too late for some of them.
+func (f *foreign) nothingToDo(t *testing.T) {
+	t.Helper()
+	said := f.does(t, "plan")
+	if !said.has("no changes") && !said.has("plan: 0 to create, 0 to change, 0 to restart, 0 to destroy") {
+		t.Errorf("want nothing to do, have\n%v", said)
+	}
+}
+
 // becomesOurs finishes a takeover of which the server's part is done.
 func (f *foreign) becomesOurs(t *testing.T) {
 	said := f.does(t, "adopt", config.ValidatorHost, "--take-over", "--accept-file-key", "--yes")
 	f.keepsSecrets(t, said)
 	f.signsOn(t)
-	f.noChanges(t)
+	f.nothingToDo(t)
 	f.goesOn(t)
 	t.Run("nobody signs twice", func(t *testing.T) {
 		heights, _, err := f.signed(t.Context(), 2)
@@ -375,6 +385,6 @@ func (f *foreign) becomesOurs(t *testing.T) {
 		if is := f.in(t, "systemctl show -p ActiveState,LoadState --value cosmos.service | sort | tr '\n' ' '"); is != "inactive masked" {
 			t.Errorf("the old unit is %q", is)
 		}
-		f.noChanges(t)
+		f.nothingToDo(t)
 	})
 }
