@@ -3,9 +3,11 @@ package plan
 import (
 	"cmp"
 	"fmt"
+	"slices"
 
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
+	"github.com/pressenter/pressenter/internal/roster"
 )
 
 // joinable says why a deployment cannot be on a network that is there already, or no longer be on one.
@@ -44,6 +46,24 @@ func (w *Want) join(c config.Deployment, a *deployment.Adoption) {
 // hasValidator says whether the validator's host is one of ours: an adopted one is once it was taken over, and not a moment
 // before.
 func (w Want) hasValidator() bool { return w.Own.Adoption == nil || w.Own.Adoption.Taken }
+
+// tookElsewhere refuses a plan of an operator's folder that does not know that the adopted node was taken over: without a host
+// for it the plan would take the running validator out of the roster for ever.
+func tookElsewhere(want Want, head *roster.Roster) error {
+	if want.hasValidator() || head == nil {
+		return nil
+	}
+	validator := func(m roster.Member) bool { return m.Role == roster.RoleValidator }
+	if head.Signer.PubKey.IsZero() && !slices.ContainsFunc(head.Members, validator) {
+		return nil
+	}
+	a := want.Own.Adoption
+	return &Refusal{
+		Why: fmt.Sprintf("the roster has a validator, and this folder says that %s was not taken over from %s yet: another copy of the folder did that", a.Host, a.Unit),
+		Next: fmt.Sprintf("go on with that copy, or bring its operator/inventory.json here; if it is lost, run 'pressenter adopt %s --take-over': "+
+			"the server knows how far it is", a.Host),
+	}
+}
 
 // Existing says whether the network is there already, so that there is no world of ours.
 func (w Want) Existing() bool { return w.Own.Adoption != nil }

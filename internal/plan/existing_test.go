@@ -111,3 +111,31 @@ func TestJoinable(t *testing.T) {
 		}
 	}
 }
+
+// TestOlderFolder: a folder that does not know of the takeover plans nothing once the roster has the validator.
+func TestOlderFolder(t *testing.T) {
+	for name, forget := range map[string]func(*deployment.Adoption){
+		"from before it began":    func(a *deployment.Adoption) { a.Begun, a.Taken = false, false },
+		"from before it was done": func(a *deployment.Adoption) { a.Taken = false },
+	} {
+		s := joined(t)
+		if _, err := s.apply(0); err != nil {
+			t.Fatal(err)
+		}
+		a := s.saved[1].Adoption
+		a.Begun, a.Taken = true, true
+		if _, err := s.apply(0); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(s.logs[1].State().Head.Members, func(m roster.Member) bool { return m.Role == roster.RoleValidator }) {
+			t.Fatal("the roster has no validator")
+		}
+		forget(a)
+		s.saved[1].Drop("validator")
+		w := s.resolve()
+		var no *Refusal
+		if _, err := Make(w, s.observe(w)); !errors.As(err, &no) || !strings.Contains(no.Why, "another copy of the folder") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

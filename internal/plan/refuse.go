@@ -30,6 +30,9 @@ func refuse(want Want, have Observed) error {
 			return err
 		}
 	}
+	if err := tookElsewhere(want, have.Own.Head); err != nil {
+		return err
+	}
 	if err := devices(want, have.Own.Head); err != nil {
 		return err
 	}
