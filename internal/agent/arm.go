@@ -193,9 +193,10 @@ func (k *keeper) watchSilence(ctx context.Context, w witness, address string) (s
 		return signing.Proof{}, err
 	}
 	begun, p := time.Now(), signing.Proof{From: first.Height + 1, Until: first.Height}
+	var paced pace
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	for p.Until-p.From+1 < signing.SilentBlocks || time.Since(begun) < k.shortestWatch() {
+	for !paced.real(time.Now()) || time.Since(begun) < k.shortestWatch() {
 		select {
 		case <-ctx.Done():
 			return p, ctx.Err()
@@ -208,12 +209,30 @@ func (k *keeper) watchSilence(ctx context.Context, w witness, address string) (s
 		if err != nil {
 			return p, err
 		}
-		if err := w.read(ctx, &p, st.Height, address); err != nil {
+		if err := w.read(ctx, &p, &paced, st.Height, address); err != nil {
 			return p, err
 		}
-		k.setWatch(fmt.Sprintf("%s%d of %d silent blocks", watchPrefix, p.Until-p.From+1, signing.SilentBlocks))
+		k.setWatch(fmt.Sprintf("%s%d silent blocks, of at least %d", watchPrefix, p.Until-p.From+1, signing.SilentBlocks))
 	}
 	return p, w.mustBeInSet(ctx, p.Until, address)
+}
+
+// pace is when the newest blocks of a watch were made, as their headers say, and when they were shown.
+type pace []struct{ made, shown time.Time }
+
+func (p *pace) add(made, shown time.Time) {
+	*p = append(*p, struct{ made, shown time.Time }{made, shown})
+	*p = (*p)[max(0, len(*p)-signing.SilentBlocks):]
+}
+
+// real says whether as many blocks as a watch needs took nearly as long to be shown as to be made: who shows them faster
+// replays them, or was behind.
+func (p pace) real(now time.Time) bool {
+	if len(p) < signing.SilentBlocks {
+		return false
+	}
+	first, last := p[0], p[len(p)-1]
+	return now.Sub(first.shown) >= last.made.Sub(first.made)*9/10
 }
 
 // sees is what this host's own node sees of a consensus address, for who watches whether its key is silent.
@@ -242,23 +261,24 @@ func (k *keeper) sees(ctx context.Context, address, height string) (api.Seen, er
 	return out, err
 }
 
-// shortestWatch is nearly as long as the chain takes for the blocks of a watch: who shows them faster replays them.
+// shortestWatch is how long a watch takes at least. A node that shows every block as late as it may would show until then only
+// what was made before the watch began. A practice network, where nothing can be lost, is watched for its blocks only.
 func (k *keeper) shortestWatch() time.Duration {
-	r := k.rosters.State().Effective
-	if r == nil {
-		return 0
+	if r := k.rosters.State().Effective; r != nil && r.Chain.Practice() {
+		return r.Chain.BlockTime * signing.SilentBlocks * 9 / 10
 	}
-	return r.Chain.BlockTime * signing.SilentBlocks * 9 / 10
+	return staleAfter
 }
 
 // read goes on with the watch up to the block before height.
-func (w witness) read(ctx context.Context, p *signing.Proof, height int64, address string) error {
+func (w witness) read(ctx context.Context, p *signing.Proof, paced *pace, height int64, address string) error {
 	for h := p.Until + 1; h < height; h++ {
 		c, err := w.Commit(ctx, h)
 		if err != nil {
 			return err
 		}
 		p.Until = h
+		paced.add(c.Header.Time, time.Now())
 		if signedAtAll(c.Commit, address) {
 			p.Signed = h
 			return fmt.Errorf("somebody signed with it at height %d; find and stop that signer for good first", h)
