@@ -104,6 +104,8 @@ type Node struct {
 	CatchingUp bool   `json:"catching_up,omitempty"`
 	Height     int64  `json:"height,omitempty"`
 	Comet      string `json:"comet,omitempty"`
+	// BlockTime is about how long its newest blocks took; 0: that is not known.
+	BlockTime time.Duration `json:"block_time_ns,omitempty"`
 }
 
 // Key is the public half of the consensus key, and how far it has signed.

@@ -457,6 +457,7 @@ func (f *Found) ask(ctx context.Context, c *comet.Client) {
 		return
 	}
 	f.answered(st)
+	f.Node.BlockTime = pace(ctx, c, st)
 	if f.Key.Power == 0 || f.Key.Address == "" {
 		return
 	}

@@ -16,6 +16,9 @@ func (s *Session) blockTime() time.Duration {
 	if t := s.Config.Practice.BlockTime; t > 0 {
 		return t
 	}
+	if a := s.Adoption(); a != nil && a.BlockTime > 0 {
+		return a.BlockTime
+	}
 	return usualBlockTime
 }
 

@@ -61,26 +61,28 @@ func MakesAnew(name string) error {
 // consensus key as a host must see before it arms one (agent's watchSilence). An *Unproven says that it could not be seen.
 //
 // Those who watch are the network's other validators and the sentries, each by its own node. At least one sentry must be
-// linked to the network: through it, or it alone, would go what a validator signs that lives.
+// linked to the network: through it, or it alone, would go what a validator signs that lives. On a network that is there already
+// no validator but ours answers us, so there two sentries have to be, where there are two.
 func (s *Session) ProveSilence(ctx context.Context) error {
 	pub := s.AssignedKey()
 	if pub.IsZero() {
 		return nil // nobody ever had it
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*signing.SilentBlocks*s.Config.Practice.BlockTime+fresh)
+	least, most := s.watchTimes()
+	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	w, err := s.silenceWatch(ctx, signing.Address(pub.Public()))
 	defer w.close()
 	if err != nil {
 		return err
 	}
-	shortest := s.Config.Practice.BlockTime * signing.SilentBlocks * 9 / 10 // who shows blocks faster replays them
-	t := time.NewTicker(s.Config.Practice.BlockTime / 4)
+	w.least = least
+	t := time.NewTicker(s.blockTime() / 4)
 	defer t.Stop()
-	for begun := time.Now(); w.silent() < signing.SilentBlocks || time.Since(begun) < shortest; {
+	for begun := time.Now(); w.silent() < signing.SilentBlocks || time.Since(begun) < least; {
 		select {
 		case <-ctx.Done():
-			return &Unproven{fmt.Sprintf("%d blocks without its signature were seen, and %d are needed", w.silent(), signing.SilentBlocks)}
+			return w.tooFew()
 		case <-t.C:
 		}
 		if err := w.look(ctx); err != nil {
@@ -92,10 +94,26 @@ func (s *Session) ProveSilence(ctx context.Context) error {
 	return err
 }
 
+// watchTimes are how long a watch takes at least and at most. Who shows blocks faster than they are made replays them. Where
+// nobody told how fast that is, a watch also takes longer than who watches may be late.
+func (s *Session) watchTimes() (least, most time.Duration) {
+	least = s.blockTime() * signing.SilentBlocks * 9 / 10
+	if s.want.Existing() {
+		least = max(least, 2*fresh)
+	}
+	return least, least + 2*signing.SilentBlocks*s.blockTime() + fresh
+}
+
 // silenceWatch are those who watch whether a key is silent.
 type silenceWatch struct {
 	address string
+	least   time.Duration
 	by      []*watcher
+}
+
+// tooFew says that the watch ended too early.
+func (w *silenceWatch) tooFew() error {
+	return &Unproven{fmt.Sprintf("%d blocks without its signature were seen, and %d are needed, over %v", w.silent(), signing.SilentBlocks, w.least)}
 }
 
 // watcher is one of them. It has read the commits of the heights from, up to before next.
@@ -132,6 +150,8 @@ func (s *Session) silenceWatch(ctx context.Context, address string) (*silenceWat
 		return w, &Unproven{fmt.Sprintf("no other validator of the network answers (%v)", errors.Join(why...))}
 	case of[true] == 0:
 		return w, &Unproven{fmt.Sprintf("no sentry that is linked to the network answers (%v)", errors.Join(why...))}
+	case s.want.Existing() && of[true] < min(2, sentriesOf(s.own.inventory)):
+		return w, &Unproven{fmt.Sprintf("one sentry alone says so: another one that is linked to the network has to, too (%v)", errors.Join(why...))}
 	}
 	return w, nil
 }
@@ -211,7 +231,7 @@ func (w *silenceWatch) read(ctx context.Context, b *watcher) (bool, error) {
 	seen, err := b.client.Seen(ctx, w.address, b.next)
 	switch {
 	case err != nil && ctx.Err() != nil:
-		return false, &Unproven{fmt.Sprintf("%d blocks without its signature were seen, and %d are needed", w.silent(), signing.SilentBlocks)}
+		return false, w.tooFew()
 	case err != nil:
 		return false, &Unproven{fmt.Sprintf("%s does not tell any more what it sees: %v", b.host.Name, err)}
 	case time.Since(seen.Time).Abs() > fresh:
@@ -253,4 +273,14 @@ func (w *silenceWatch) close() {
 	for _, b := range w.by {
 		b.client.Close()
 	}
+}
+
+// sentriesOf is how many sentries there are.
+func sentriesOf(i deployment.Inventory) (n int) {
+	for _, h := range i.Hosts {
+		if h.Role == roster.RoleSentry {
+			n++
+		}
+	}
+	return n
 }

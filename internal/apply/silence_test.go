@@ -203,3 +203,35 @@ func TestSilenceWhileReplaced(t *testing.T) {
 		t.Errorf("it has a link to the one that is to be lost: %v", err)
 	}
 }
+
+// On a network that is there nobody told the block time, and the sentries alone bear witness: at least two, where there are
+// two.
+func TestProveSilenceOfAdopted(t *testing.T) {
+	s, f := existingFarm(t)
+	s.Adoption().Begun, s.Adoption().Taken = true, true
+	applies(t, s)
+	v, _ := s.own.inventory.Host("validator")
+	must(t, f.StopAgent(t.Context(), v))
+	must(t, os.RemoveAll(v.Folder))
+	f.missed.Store(1 << 30)
+	if least, most := s.watchTimes(); least < fresh || most < least+fresh {
+		t.Errorf("a watch takes %v to %v", least, most)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	read := int64(0)
+	f.sees = func(_ string, at int64, _ *api.Seen) {
+		if read = max(read, at); at > 3*signing.SilentBlocks { // enough of them, and not for long enough
+			cancel()
+		}
+	}
+	var no *Unproven
+	if err := s.ProveSilence(ctx); !errors.As(err, &no) || !strings.Contains(err.Error(), "2m0s") || read < signing.SilentBlocks {
+		t.Errorf("blocks that came too fast, up to %d: %v", read, err)
+	}
+	f.sees = nil
+	s2, _ := s.own.inventory.Host("s2")
+	f.on[s2.Folder].linked = nil
+	if err := s.ProveSilence(t.Context()); !errors.As(err, &no) || !strings.Contains(err.Error(), "one sentry") {
+		t.Errorf("by one sentry: %v", err)
+	}
+}

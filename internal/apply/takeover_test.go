@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
@@ -111,4 +112,18 @@ func TestTakeoverGoesOn(t *testing.T) {
 	if a := s.Adoption(); !a.Taken || len(server.asked) != 2 || server.asked[1] != "v cosmos.service /home/x/.sim" {
 		t.Errorf("%+v, %q", a, server.asked)
 	}
+}
+
+// existingFarm is a farm of sentries on a network that was there, whose validator was not taken over yet.
+func existingFarm(t *testing.T) (*Session, *farm) {
+	t.Helper()
+	s, f := newFarm(t)
+	s.Config.Chain, s.Config.Practice = config.Chain{Name: "sim", ChainID: "sim-7", Daemon: "simd", Exists: true}, config.PracticeNetwork{}
+	s.Config.Validator.Address = "v"
+	must(t, s.Open())
+	must(t, s.Join(deployment.Adoption{
+		Host: "validator", Address: "v", Unit: "cosmos.service", PubKey: born("validator", "consensus"), Genesis: "a", MinGasPrice: "0usim", BlockTime: 8 * time.Millisecond,
+	}, "sim-7", []byte("{}")))
+	applies(t, s)
+	return s, f
 }

@@ -155,7 +155,7 @@ func (d *adoptCmd) joins(c *cobra.Command) error {
 	}
 	a := deployment.Adoption{
 		Host: d.host.Name, Address: d.host.Address, Unit: found.Unit.Name, Home: found.Home.Real, NodeID: found.Node.NodeID, PubKey: found.Key.PublicKey,
-		Genesis: sum, Peers: found.Node.Dials, MinGasPrice: found.Node.MinGasPrice,
+		Genesis: sum, Peers: found.Node.Dials, MinGasPrice: found.Node.MinGasPrice, BlockTime: found.Node.BlockTime,
 	}
 	if err := d.session.Join(a, found.Node.ChainID, genesis); err != nil {
 		return err

@@ -1,5 +1,7 @@
 package deployment
 
+import "time"
+
 // Adoption is a server whose node was there before the deployment: it brought the network's genesis and peers, and is
 // taken over as the validator's host.
 type Adoption struct {
@@ -15,6 +17,8 @@ type Adoption struct {
 	Genesis     string   `json:"genesis_sha256"`
 	Peers       []string `json:"peers"`
 	MinGasPrice string   `json:"min_gas_price,omitempty"`
+	// BlockTime is about how long its newest blocks took, 0: not known. Nobody is told it as a setting.
+	BlockTime time.Duration `json:"block_time_ns,omitempty"`
 	// Mark is the highest height that it was seen to have signed when its takeover began.
 	Mark int64 `json:"mark,omitempty"`
 	// Begun: the server may be between its unit and ours. It is noted before anything is changed there.
