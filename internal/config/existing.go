@@ -15,5 +15,9 @@ func (w *walk) existing(d Deployment, root node) PracticeNetwork {
 		w.report(root.at1("validator").at, "validator", "a network that is there already is joined with a validator that is there already; other ways are not implemented in this version",
 			"name its server with provider: "+ProviderSSH+" and an address")
 	}
+	if d.Validator.VolumeDevice != "" {
+		w.report(root.at1("validator").at1("volume_device").at, "validator.volume_device", "the home of a node that is taken over stays on the disk that it is on",
+			"remove it")
+	}
 	return PracticeNetwork{}
 }

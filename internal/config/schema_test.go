@@ -71,7 +71,7 @@ func TestSchemaAgrees(t *testing.T) {
 		"sentry-invited-relay", "sentries-all-invited", "mesh-vpncloud", "mesh-vpncloud-servers",
 		"provider-ssh", "validator-region", "validator-size", "ssh-address-twice", "ssh-mixed", "local-mixed", "local-address", "invited-address",
 		"admin-inside", "admin-useless",
-		"volume-local", "volume-brought", "device-bought", "volume-invited", "existing-made",
+		"volume-local", "volume-brought", "device-bought", "volume-invited", "existing-made", "existing-volume",
 	}
 	compared := 0
 	names, inputs := refusals(t)
