@@ -521,6 +521,12 @@ func TestDials(t *testing.T) {
 	if got := dials(good + ", " + id + "@:1," + id + "@x:0,@x:1,\x1b," + id + "@[::1]:26656"); !slices.Equal(got, []string{good, id + "@[::1]:26656"}) {
 		t.Errorf("%q", got)
 	}
+	// As roster.Check takes them: what it refuses would only be seen when the first roster is published.
+	for _, bad := range []string{"@x:99999", "@1.2.3:26656", "@[0:0::1]:26656", "@x.:26656", "@[::]:26656", "@0.0.0.0:1", "@" + strings.Repeat("x.", 200) + "x:1"} {
+		if got := dials(good + "," + id + bad + "," + good); !slices.Equal(got, []string{good}) {
+			t.Errorf("%s: %q", bad, got)
+		}
+	}
 	for list, want := range map[string]string{"0.025uatom": "0.025uatom", "0.1ibc/AB,2stake": "0.1ibc/AB,2stake", "": "", "0.1": "", "1a\x1b": ""} {
 		if got := gasPrices(list); got != want {
 			t.Errorf("%q: %q", list, got)

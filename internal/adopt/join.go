@@ -9,7 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
+
+	"github.com/pressenter/pressenter/internal/roster"
 )
 
 //go:embed genesis.sh
@@ -37,8 +40,6 @@ func (f *Found) Genesis(ctx context.Context, sh Shell) (genesis []byte, sum stri
 	return genesis, hex.EncodeToString(digest[:]), nil
 }
 
-var peer = regexp.MustCompile(`^[0-9a-f]{40}@([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:]+\]):[1-9][0-9]{0,4}$`)
-
 var gasPrice = regexp.MustCompile(`^[0-9]{1,40}(\.[0-9]{1,18})?[a-zA-Z][a-zA-Z0-9/:._-]{1,127}$`)
 
 // gasPrices is a setting that hosts of ours could have, or empty.
@@ -51,11 +52,11 @@ func gasPrices(list string) string {
 	return list
 }
 
-// dials are the peers of a list that a host of ours could dial.
+// dials are the peers of a list that a roster takes, each once.
 func dials(list string) []string {
 	var out []string
 	for s := range strings.SplitSeq(list, ",") {
-		if s = strings.TrimSpace(s); peer.MatchString(s) && len(s) <= 300 && len(out) < maxList {
+		if s = strings.TrimSpace(s); roster.IsPeer(s) && !slices.Contains(out, s) && len(out) < maxList {
 			out = append(out, s)
 		}
 	}

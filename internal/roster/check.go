@@ -284,17 +284,22 @@ func (r *Roster) checkPeers(p *problems) {
 // checkPeerList finds what is wrong with nodes outside the deployment; members are the node ids inside.
 func checkPeerList(p *problems, members map[string]bool, peers []string) {
 	for _, s := range peers {
-		id, endpoint, _ := strings.Cut(s, "@")
-		if !isNodeID(id) || !isEndpoint(endpoint) {
+		if !IsPeer(s) {
 			p.addf("peer %q is not id@host:port", s)
 		}
-		if members[id] { // a hidden validator's address would come in this way
+		if id, _, _ := strings.Cut(s, "@"); members[id] { // a hidden validator's address would come in this way
 			p.addf("peer %q is a member", s)
 		}
 	}
 	if repeated(peers, func(s string) string { return s }) {
 		p.addf("a peer is there twice")
 	}
+}
+
+// IsPeer reports whether s is a node of others as a roster names it, id@host:port.
+func IsPeer(s string) bool {
+	id, endpoint, _ := strings.Cut(s, "@")
+	return isNodeID(id) && isEndpoint(endpoint)
 }
 
 func isNodeID(s string) bool { return len(s) == nodeIDLength && isHex(s) }
