@@ -3,6 +3,7 @@ package e2e
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -258,7 +259,10 @@ func TestTakeOver(t *testing.T) {
 		f.refuses(t, []string{"--join"}, "adopt", config.ValidatorHost, "--take-over", "--accept-file-key", "--yes")
 	})
 	t.Run("the deployment joins the network", func(t *testing.T) {
-		said := f.does(t, "adopt", config.ValidatorHost, "--join")
+		sum := fmt.Sprintf("%x", sha256.Sum256(f.genesis))
+		f.refuses(t, []string{"--genesis-sha256"}, "adopt", config.ValidatorHost, "--join")
+		f.refuses(t, []string{sum, "nothing was noted"}, "adopt", config.ValidatorHost, "--join", "--genesis-sha256", strings.Repeat("0", 64))
+		said := f.does(t, "adopt", config.ValidatorHost, "--join", "--genesis-sha256", sum)
 		f.keepsSecrets(t, said)
 		if !said.has("SHA-256", f.rest.Address) {
 			t.Errorf("%v", said)
@@ -298,6 +302,9 @@ func TestTakeOver(t *testing.T) {
 		f.cutOff(t)
 		f.isDead(t)
 		f.refuses(t, []string{"is being taken over", "--undo"}, "destroy", "--name", "servers")
+		if said := f.does(t, "adopt", config.ValidatorHost); !said.has("silencing", "--undo") {
+			t.Errorf("%v", said)
+		}
 		f.does(t, "adopt", config.ValidatorHost, "--undo")
 		f.in(t, "systemctl stop holder.service; rm -r /etc/systemd/system/cosmos.service.d; systemctl daemon-reload")
 		if is := f.in(t, "systemctl is-active cosmos.service; systemctl is-enabled cosmos.service; systemctl show -p LoadState --value pressenter-takeover.service"); is != "active\nenabled\nnot-found" {

@@ -73,7 +73,9 @@ type Session struct {
 	// SeenFrom is the address that a machine sees us come from, if not nil.
 	SeenFrom func(ctx context.Context, h deployment.Host) (netip.Addr, error)
 	Cloud    Cloud
-	Who      string // for locks and intents: user@host (pid)
+	// Servers takes daemons over; nil where nothing is to be.
+	Servers Taker
+	Who     string // for locks and intents: user@host (pid)
 	// Build is what the agents that Provider starts say of themselves; empty: agents of any build are left alone.
 	Build string
 	// ReplaceLost makes a new validator host where the old one's folder is gone.

@@ -28,6 +28,9 @@ func (s *Session) do(ctx context.Context, step plan.Step) error {
 	case plan.StageDaemon:
 		return s.stageDaemon()
 	case plan.CreateHost:
+		if err := s.mayMake(ctx, side, h); err != nil {
+			return err
+		}
 		if err := s.remember(side, want, h); err != nil {
 			return err
 		}
@@ -212,12 +215,16 @@ func (s *Session) enroll(ctx context.Context, side *sideState, h deployment.Host
 	if err != nil {
 		return err
 	}
-	if len(e.Backup) > 0 {
-		if err := side.dir.KeepBackup(h.Name, e.Backup, time.Now()); err != nil {
-			return fmt.Errorf("keep backup of the consensus key: %w", err)
-		}
+	if err := s.isIt(side, h, e); err != nil {
+		return err
 	}
-	return nil
+	if len(e.Backup) == 0 {
+		return nil
+	}
+	if err := side.dir.KeepBackup(h.Name, e.Backup, time.Now()); err != nil {
+		return fmt.Errorf("keep backup of the consensus key: %w", err)
+	}
+	return s.noteKept(side, h)
 }
 
 func (s *Session) workshop() genesis.Workshop {
@@ -327,7 +334,12 @@ const wordAfter = 20
 
 // poll asks a host until ok is satisfied. What keeps it from that is passed on if it lasts.
 func (s *Session) poll(ctx context.Context, h deployment.Host, ok func(api.HostStatus) error) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, pollTimeout, errors.New("waited for three minutes"))
+	return s.pollFor(ctx, pollTimeout, h, ok)
+}
+
+// pollFor is poll with a limit of its own.
+func (s *Session) pollFor(ctx context.Context, limit time.Duration, h deployment.Host, ok func(api.HostStatus) error) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("waited for %.0f minutes", limit.Minutes()))
 	defer cancel()
 	c := s.Provider.Client(h)
 	defer c.Close()

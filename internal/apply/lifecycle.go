@@ -249,7 +249,7 @@ func (s *Session) each(ctx context.Context, targets []Target, f func(context.Con
 // another one.
 func (s *Session) Destroy(ctx context.Context, keys bool, report func(Target, error)) (kept string, err error) {
 	targets := s.machinesThere()
-	if err := s.between(); err != nil {
+	if err := s.between(ctx, keys); err != nil {
 		return "", err
 	}
 	if err := s.allKnown(); err != nil {
@@ -385,6 +385,9 @@ func (s *Session) mayGoUnreached() error {
 	for _, name := range s.Unreached {
 		h, known := s.own.inventory.Host(name)
 		if slices.ContainsFunc(s.own.inventory.Replaced, func(r deployment.Host) bool { return r.Machine() == name }) {
+			continue
+		}
+		if a := s.Adoption(); a != nil && a.Host == name && !a.Kept && (a.Begun || a.Taken) { // it is left as it is: see between
 			continue
 		}
 		if known && !h.Bought() {

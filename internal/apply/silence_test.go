@@ -16,6 +16,7 @@ import (
 	"github.com/pressenter/pressenter/internal/plan"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
+	"github.com/pressenter/pressenter/internal/takeover"
 )
 
 // silentFarm is a deployment whose validator's host is lost. The key is silent.
@@ -207,7 +208,8 @@ func TestSilenceWhileReplaced(t *testing.T) {
 // On a network that is there nobody told the block time, and the sentries alone bear witness: at least two, where there are
 // two.
 func TestProveSilenceOfAdopted(t *testing.T) {
-	s, f := existingFarm(t)
+	s, f, server := existingFarm(t)
+	server.state = ordered(takeover.Done)
 	s.Adoption().Begun, s.Adoption().Taken = true, true
 	applies(t, s)
 	v, _ := s.own.inventory.Host("validator")

@@ -21,7 +21,9 @@ import (
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/remote"
+	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
+	"github.com/pressenter/pressenter/internal/takeover"
 )
 
 // adoptCmd is 'pressenter adopt'.
@@ -31,6 +33,7 @@ type adoptCmd struct {
 	asJSON, yes      bool
 	join, take, undo bool
 	acceptFileKey    bool
+	genesis          string
 	servers          *remote.Provider
 	session          *apply.Session
 	host             deployment.Host
@@ -57,6 +60,7 @@ func newAdoptCmd(g *global) *cobra.Command {
 	f.BoolVar(&d.take, "take-over", false, "restart the node as one of ours, now")
 	f.BoolVar(&d.undo, "undo", false, "take a takeover back")
 	f.BoolVar(&d.acceptFileKey, "accept-file-key", false, "the consensus key stays a file: whoever has a copy of it can sign, and gets the validator convicted")
+	f.StringVar(&d.genesis, "genesis-sha256", "", "with --join: the SHA-256 of the genesis, hex, as the network publishes it")
 	f.BoolVarP(&d.yes, "yes", "y", false, "do not ask")
 	daemonFlag(c, g)
 	c.MarkFlagsMutuallyExclusive("join", "take-over", "undo", "json")
@@ -86,7 +90,10 @@ func (d *adoptCmd) run(c *cobra.Command, name string) error {
 	}
 	_, d.servers = hostsOf(conf.Name, dir, exe)
 	defer d.servers.Close()
-	d.host = deployment.Host{Name: name, Provider: deployment.ProviderSSH, Address: m.Address}
+	d.host = deployment.Host{Name: name, Provider: deployment.ProviderSSH, Address: m.Address, Role: roster.RoleSentry}
+	if name == config.ValidatorHost {
+		d.host.Role = roster.RoleValidator
+	}
 	switch {
 	case d.join:
 		return d.joins(c)
@@ -94,6 +101,9 @@ func (d *adoptCmd) run(c *cobra.Command, name string) error {
 		return d.takes(c)
 	case d.undo:
 		return d.undoes(c)
+	}
+	if there, err := d.inBetween(c); err != nil || there {
+		return err
 	}
 	p, err := d.look(c.Context())
 	if err != nil {
@@ -127,7 +137,7 @@ func (d *adoptCmd) look(ctx context.Context) (adopt.Plan, error) {
 // fit is look where nothing critical may be found.
 func (d *adoptCmd) fit(c *cobra.Command) (*adopt.Found, error) {
 	if !d.session.Config.Chain.Exists {
-		return nil, hint(usageError{errors.New("the config makes a network of its own")}, "describe the network in the config's chain block, with exists: true")
+		return nil, errMakesItsOwn
 	}
 	p, err := d.look(c.Context())
 	if err != nil {
@@ -142,32 +152,74 @@ func (d *adoptCmd) fit(c *cobra.Command) (*adopt.Found, error) {
 
 // joins puts the deployment on the network of the node.
 func (d *adoptCmd) joins(c *cobra.Command) error {
-	found, err := d.fit(c)
-	if err != nil {
-		return err
+	if !d.session.Config.Chain.Exists {
+		return errMakesItsOwn
 	}
 	if err := d.session.Open(); err != nil {
 		return err
 	}
-	genesis, sum, err := d.servers.Genesis(c.Context(), d.host, found)
+	a, chainID, genesis, err := d.network(c)
 	if err != nil {
 		return err
 	}
-	a := deployment.Adoption{
-		Host: d.host.Name, Address: d.host.Address, Unit: found.Unit.Name, Home: found.Home.Real, NodeID: found.Node.NodeID, PubKey: found.Key.PublicKey,
-		Genesis: sum, Peers: found.Node.Dials, MinGasPrice: found.Node.MinGasPrice, BlockTime: found.Node.BlockTime,
-	}
-	if err := d.session.Join(a, found.Node.ChainID, genesis); err != nil {
-		return err
-	}
 	w := c.OutOrStdout()
-	fmt.Fprintf(w, "chain    %s\ngenesis  SHA-256 %s\n", found.Node.ChainID, sum)
+	fmt.Fprintf(w, "chain    %s\ngenesis  SHA-256 %s\n", chainID, a.Genesis)
 	for _, p := range a.Peers {
 		fmt.Fprintf(w, "peer     %s\n", p)
 	}
-	fmt.Fprintf(w, "\nCompare the SHA-256 with what the network publishes. Nothing was changed on the server: %s goes on.\n"+
-		"next: pressenter apply, which makes the sentries; once they have caught up, pressenter adopt %s --take-over\n", found.Unit.Name, d.host.Name)
+	if err := d.isIt(c, a.Genesis); err != nil {
+		return err
+	}
+	if err := d.session.Join(a, chainID, genesis); err != nil {
+		return err
+	}
+	if a.Begun {
+		fmt.Fprintf(w, "\nA takeover of %s was begun: this folder knows of it again.\nnext: pressenter adopt %s --take-over, which goes on\n", a.Unit, d.host.Name)
+		return nil
+	}
+	fmt.Fprintf(w, "\nNothing was changed on the server: %s goes on.\n"+
+		"next: pressenter apply, which makes the sentries; once they have caught up, pressenter adopt %s --take-over\n", a.Unit, d.host.Name)
 	return nil
+}
+
+var errMakesItsOwn = hint(usageError{errors.New("the config makes a network of its own")}, "describe the network in the config's chain block, with exists: true")
+
+// network reads the network from the server: from the node that runs there, or from the journal of its takeover, where an
+// operator lost what was noted.
+func (d *adoptCmd) network(c *cobra.Command) (a deployment.Adoption, chainID string, genesis []byte, err error) {
+	a = deployment.Adoption{Host: d.host.Name, Address: d.host.Address}
+	st, err := d.session.TakeoverAt(c.Context(), d.host)
+	if err != nil {
+		return a, "", nil, err
+	}
+	if o := st.Order; st.Phase != takeover.None {
+		a.Unit, a.Home, a.NodeID, a.PubKey, a.Genesis, a.Peers, a.MinGasPrice = o.Unit, o.Home, o.NodeID, o.PubKey, o.Genesis, o.Peers, o.MinGasPrice
+		a.Mark, a.Begun, a.Taken = o.Mark, true, st.Phase == takeover.Done
+		genesis, err = d.servers.TakenGenesis(c.Context(), d.host, o)
+		return a, o.ChainID, genesis, err
+	}
+	found, err := d.fit(c)
+	if err != nil {
+		return a, "", nil, err
+	}
+	a.Unit, a.Home, a.NodeID, a.PubKey = found.Unit.Name, found.Home.Real, found.Node.NodeID, found.Key.PublicKey
+	a.Peers, a.MinGasPrice, a.BlockTime = found.Node.Dials, found.Node.MinGasPrice, found.Node.BlockTime
+	genesis, a.Genesis, err = d.servers.Genesis(c.Context(), d.host, found)
+	return a, found.Node.ChainID, genesis, err
+}
+
+// isIt has somebody say that the genesis is the network's: the server alone says so.
+func (d *adoptCmd) isIt(c *cobra.Command, sum string) error {
+	switch known := d.session.Adoption(); {
+	case d.genesis != "" && !strings.EqualFold(d.genesis, sum):
+		return hint(usageError{fmt.Errorf("the genesis there has the SHA-256 %s, and not %s: nothing was noted", sum, d.genesis)}, "one of the two is of another network")
+	case d.genesis != "" || known != nil && known.Genesis == sum:
+		return nil
+	case !d.yes && !isTerminal(c.InOrStdin()):
+		return hint(usageError{errors.New("nobody said that this is the network's genesis: nothing was noted")},
+			"compare the SHA-256 with what the network publishes, and give that: --genesis-sha256")
+	}
+	return sure(c, d.yes, "Is that the SHA-256 that the network publishes?")
 }
 
 // takes takes the node over, at this moment.
@@ -180,34 +232,28 @@ func (d *adoptCmd) takes(c *cobra.Command) error {
 	if err := s.Open(); err != nil {
 		return err
 	}
-	if err := s.LockHosts(c.Context()); err != nil {
-		return err
-	}
 	a := s.Adoption()
 	if a == nil || a.Host != d.host.Name || a.Address != d.host.Address {
 		return hint(usageError{fmt.Errorf("the deployment is not on the network of %s yet", d.host.Name)}, "run 'pressenter adopt %s --join'", d.host.Name)
 	}
-	var found *adopt.Found
-	if !a.Begun {
-		var err error
-		if found, err = d.fit(c); err != nil {
-			return err
-		}
-		if !bytes.Equal(found.Key.PublicKey, a.PubKey) || found.Node.NodeID != a.NodeID {
-			return fmt.Errorf("another node runs there than the one whose network was joined: its key has the address %s", found.Key.Address)
-		}
-		if err := sure(c, d.yes, fmt.Sprintf("End %s for ever and restart its node as one of ours? It signs nothing for about %d blocks.", found.Unit.Name, signing.SilentBlocks+20)); err != nil {
-			return err
-		}
+	if err := s.LockHosts(c.Context()); err != nil {
+		return err
 	}
 	pr := newProgress(c.OutOrStdout())
 	s.Progress = pr.show
 	last := ""
-	err := s.TakeOver(c.Context(), d.servers, found, func(words string) {
-		if words != last {
-			last = words
-			pr.show(apply.Event{Word: words, Why: true})
-		}
+	err := s.TakeOver(c.Context(), apply.Takes{
+		Look: func(context.Context) (*adopt.Found, error) { return d.sameNode(c, a) },
+		Sure: func(f *adopt.Found) error {
+			pr.clear()
+			return sure(c, d.yes, fmt.Sprintf("End %s for ever and restart its node as one of ours? It signs nothing for some minutes: at least %d blocks.", f.Unit.Name, signing.SilentBlocks+20))
+		},
+		Report: func(words string) {
+			if words != last {
+				last = words
+				pr.show(apply.Event{Word: words, Why: true})
+			}
+		},
 	})
 	pr.clear()
 	if err != nil {
@@ -217,21 +263,57 @@ func (d *adoptCmd) takes(c *cobra.Command) error {
 	return nil
 }
 
+// sameNode looks at the node that is to be taken over, which is the one whose network was joined.
+func (d *adoptCmd) sameNode(c *cobra.Command, a *deployment.Adoption) (*adopt.Found, error) {
+	found, err := d.fit(c)
+	if err == nil && (!bytes.Equal(found.Key.PublicKey, a.PubKey) || found.Node.NodeID != a.NodeID) {
+		err = fmt.Errorf("another node runs there than the one whose network was joined: its key has the address %s", found.Key.Address)
+	}
+	return found, err
+}
+
 // undoes takes a takeover back.
 func (d *adoptCmd) undoes(c *cobra.Command) error {
 	if err := d.session.Open(); err != nil {
 		return err
 	}
-	undone, err := d.session.UndoTakeover(c.Context(), d.servers)
+	unit, err := d.session.UndoTakeover(c.Context(), d.host)
 	if err != nil {
 		return err
 	}
-	if !undone {
-		fmt.Fprintf(c.OutOrStdout(), "no takeover of %s was begun: nothing was changed\n", d.host.Name)
+	if unit == "" {
+		fmt.Fprintf(c.OutOrStdout(), "the server of %s knows of no takeover: nothing was changed\n", d.host.Name)
 		return nil
 	}
-	fmt.Fprintf(c.OutOrStdout(), "%s has its node back, as it was\n", d.session.Adoption().Unit)
+	fmt.Fprintf(c.OutOrStdout(), "%s has its node back, as it was\n", unit)
 	return nil
+}
+
+// inBetween says how far a takeover is that is there, and whether there is one.
+func (d *adoptCmd) inBetween(c *cobra.Command) (bool, error) {
+	st, err := d.servers.TakenOver(c.Context(), d.host)
+	if err != nil || st.Phase == takeover.None {
+		return false, err
+	}
+	w := c.OutOrStdout()
+	if d.asJSON {
+		return true, printJSON(w, map[string]any{"host": d.host.Name, "address": d.host.Address, "takeover": st})
+	}
+	o := st.Order
+	fmt.Fprintf(w, "A takeover of %s for %s of the deployment %s is at phase %q there. It goes on by itself.\n", o.Unit, o.Host, o.Deployment, st.Phase)
+	if st.Trouble != "" {
+		fmt.Fprintf(w, "  what keeps it: %s\n", st.Trouble)
+	}
+	fmt.Fprintf(w, "next: pressenter adopt %s --take-over goes on%s; --join first, in a folder that does not know of it\n", d.host.Name, undoable(st.Phase))
+	return true, nil
+}
+
+// undoable says in words whether a takeover of that phase can be undone.
+func undoable(p takeover.Phase) string {
+	if p == takeover.Silencing || p == takeover.Undoing {
+		return ", --undo goes back"
+	}
+	return ""
 }
 
 // broughtHost is a host of the config that is there already.

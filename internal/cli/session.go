@@ -81,7 +81,7 @@ func (g *global) sessionFor(c config.Deployment) (*apply.Session, error) {
 	}
 	hosts, servers := hostsOf(c.Name, dir, exe)
 	return &apply.Session{
-		Config: c, Dir: dir, Daemon: g.findDaemon(c, exe), Provider: hosts, PublicOf: servers.PublicOf, SeenFrom: servers.SeenFrom, Who: who(), Build: build(),
+		Config: c, Dir: dir, Daemon: g.findDaemon(c, exe), Provider: hosts, Servers: servers, PublicOf: servers.PublicOf, SeenFrom: servers.SeenFrom, Who: who(), Build: build(),
 		Cloud:      apply.Cloud{Tool: os.Getenv("PRESSENTER_TOFU"), Environment: strings.Fields(os.Getenv("PRESSENTER_TOFU_ENVIRONMENT")), Unasked: g.unasked, Looked: g.looked},
 		Passphrase: askPassphrase,
 	}, nil

@@ -25,4 +25,6 @@ type Adoption struct {
 	Begun bool `json:"begun,omitempty"`
 	// Taken: the unit can never run the node again, and the host is one of ours.
 	Taken bool `json:"taken,omitempty"`
+	// Kept: the host is enrolled, and the sealed backup of its key is here. Until then the server may have the only one.
+	Kept bool `json:"kept,omitempty"`
 }

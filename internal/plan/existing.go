@@ -1,9 +1,11 @@
 package plan
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
@@ -47,6 +49,33 @@ func (w *Want) join(c config.Deployment, a *deployment.Adoption) {
 // before.
 func (w Want) hasValidator() bool { return w.Own.Adoption == nil || w.Own.Adoption.Taken }
 
+// adoptedAsItWas refuses a plan where what was adopted is not what it was.
+func adoptedAsItWas(want Want, have Observed) error {
+	a := want.Own.Adoption
+	if a == nil {
+		return nil
+	}
+	if have.Genesis != a.Genesis {
+		return &Refusal{
+			Why:  "the genesis of the network that was joined is gone, or is another one",
+			Next: fmt.Sprintf("run 'pressenter adopt %s --join' again, which reads it from the server", a.Host),
+		}
+	}
+	if err := tookElsewhere(want, have.Own.Head); err != nil {
+		return err
+	}
+	if e := have.Own.Hosts[a.Host].Status.Enrolled; e != nil && !have.hasKey() && want.hasValidator() && !bytes.Equal(e.Consensus, a.PubKey) {
+		return &Refusal{
+			Why:  fmt.Sprintf("%s has another consensus key than the one that was taken over: its server was put back to an earlier state, or installed anew", a.Host),
+			Next: "bring the server back as it was: it has the key that was taken over",
+		}
+	}
+	return nil
+}
+
+// hasKey says whether the roster has a consensus key.
+func (o Observed) hasKey() bool { return o.Own.Head != nil && !o.Own.Head.Signer.PubKey.IsZero() }
+
 // tookElsewhere refuses a plan of an operator's folder that does not know that the adopted node was taken over: without a host
 // for it the plan would take the running validator out of the roster for ever.
 func tookElsewhere(want Want, head *roster.Roster) error {
@@ -86,6 +115,27 @@ func (b *builder) meet(sides []side) {
 	}
 	sides[0].peers = WorldPeers(b.want, own.have.enrolled())
 	own.peers = OwnPeers(b.want, sides[0].have.enrolled())
+}
+
+// Beside are the steps that do more than to make a host one of ours: neither of it, nor what the others must know of it.
+func (p Plan) Beside(host string) []Step {
+	return slices.DeleteFunc(p.Steps(), func(step Step) bool {
+		switch st := step.(type) {
+		case PublishRoster:
+			return !slices.ContainsFunc(st.Changes, func(words string) bool { return !brings(words, host) })
+		case SyncRoster, RestartNode:
+			return true
+		case DestroyHost, BeginReplace, TakeBack, TakeOut, RemoveReplaced:
+			return false
+		}
+		return step.Host() == host
+	})
+}
+
+// brings says whether a change of the roster is that a host comes and gets the consensus key.
+func brings(words, host string) bool {
+	return strings.HasPrefix(words, "sets consensus key to ") || strings.HasPrefix(words, "admits "+host+" ") ||
+		strings.HasPrefix(words, "sets ") && strings.Contains(words, " of "+host+" to ") || strings.HasPrefix(words, "assigns the signer to "+host+" ")
 }
 
 // adopted notes what becomes of a node that is there already.

@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"slices"
 	"strings"
@@ -24,9 +25,9 @@ sentries: [{name: s1, address: s1}]
 func joined(t *testing.T) *sim {
 	t.Helper()
 	s := newSim(parse(t, existingYAML))
-	s.genesis = hash("theirs")
+	s.genesis, s.taken = hash("theirs"), s.key("theirs").Public().(ed25519.PublicKey)
 	s.saved[1] = deployment.Inventory{Deployment: "hub", ChainID: "sim-7", Adoption: &deployment.Adoption{
-		Host: "validator", Address: "v", Unit: "cosmos.service", Peers: []string{strings.Repeat("a", 40) + "@x:26656"}, MinGasPrice: "1uprac",
+		Host: "validator", Address: "v", Unit: "cosmos.service", PubKey: s.taken, Genesis: s.genesis, Peers: []string{strings.Repeat("a", 40) + "@x:26656"}, MinGasPrice: "1uprac",
 	}}
 	return s
 }
@@ -137,5 +138,68 @@ func TestOlderFolder(t *testing.T) {
 		if _, err := Make(w, s.observe(w)); !errors.As(err, &no) || !strings.Contains(no.Why, "another copy of the folder") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestAdoptedIsAnother: a server that bears a key, instead of bringing the one that was taken over, gets no right to sign; and a
+// genesis that is not the one that was joined is none.
+func TestAdoptedIsAnother(t *testing.T) {
+	s := joined(t)
+	if _, err := s.apply(0); err != nil {
+		t.Fatal(err)
+	}
+	a := s.saved[1].Adoption
+	a.Begun, a.Taken = true, true
+	s.taken = nil // it is born
+	if _, err := s.apply(0); err != nil {
+		t.Log(err)
+	}
+	head := s.logs[1].State().Head
+	if !head.Signer.PubKey.IsZero() || head.Signer.Holder != "" {
+		t.Errorf("the signer is %+v", head.Signer)
+	}
+	var no *Refusal
+	w := s.resolve()
+	if _, err := Make(w, s.observe(w)); !errors.As(err, &no) || !strings.Contains(no.Why, "another consensus key") {
+		t.Errorf("another key: %v", err)
+	}
+	s = joined(t)
+	s.genesis = ""
+	w = s.resolve()
+	if _, err := Make(w, s.observe(w)); !errors.As(err, &no) || !strings.Contains(no.Next, "--join") {
+		t.Errorf("another genesis: %v", err)
+	}
+}
+
+// TestBeside: who goes on with a takeover is shown no plan, so nothing but the takeover may be in it.
+func TestBeside(t *testing.T) {
+	s := joined(t)
+	if _, err := s.apply(0); err != nil {
+		t.Fatal(err)
+	}
+	a := s.saved[1].Adoption
+	a.Begun, a.Taken = true, true
+	w := s.resolve()
+	p, err := Make(w, s.observe(w))
+	if err != nil || p.Empty() || len(p.Beside("validator")) != 0 {
+		t.Errorf("%v has %v beside it, %v", p.Steps(), p.Beside("validator"), err)
+	}
+	for what, change := range map[string]func(*config.Deployment){
+		"a sentry more": func(c *config.Deployment) {
+			c.Sentries = append(c.Sentries, config.Sentry{Name: "s2", Machine: config.Machine{Address: "s2"}})
+		},
+		"a peer": func(c *config.Deployment) {
+			c.Sentries[0].PrivatePeers = []string{strings.Repeat("c", 40) + "@y:26656"}
+		},
+		"another gas price": func(*config.Deployment) { a.MinGasPrice = "2uprac" },
+	} {
+		was := s.config
+		s.config.Sentries = slices.Clone(was.Sentries)
+		change(&s.config)
+		w := s.resolve()
+		if p, err = Make(w, s.observe(w)); err != nil || len(p.Beside("validator")) == 0 {
+			t.Errorf("%s: nothing is beside it in %v, %v", what, p.Steps(), err)
+		}
+		s.config = was
 	}
 }

@@ -502,8 +502,7 @@ func (b *builder) holdsOther(o ObservedHost) bool {
 
 // haveKey says whether the deployment has a consensus key, which a host that is made now cannot hold.
 func (b *builder) haveKey() bool {
-	head := b.have.Own.Head
-	return head != nil && !head.Signer.PubKey.IsZero()
+	return b.have.hasKey()
 }
 
 // hasKey says whether a host is seen to hold the key that the roster knows the deployment by.

@@ -30,7 +30,7 @@ func refuse(want Want, have Observed) error {
 			return err
 		}
 	}
-	if err := tookElsewhere(want, have.Own.Head); err != nil {
+	if err := adoptedAsItWas(want, have); err != nil {
 		return err
 	}
 	if err := devices(want, have.Own.Head); err != nil {

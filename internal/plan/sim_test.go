@@ -32,6 +32,7 @@ type sim struct {
 	genesis          string
 	replaceLost      bool
 	looked           bool
+	taken            ed25519.PublicKey // the key that a server brings which is taken over
 	build            string
 	guest            ed25519.PublicKey // who joined last, in the property test
 
@@ -394,6 +395,8 @@ func (s *sim) enroll(v *simHost, h deployment.Host) *api.Enrolled {
 	v.signing = signing.None
 	if v.key != nil { // it is there, only the record was lost
 		e.Consensus = v.key
+	} else if s.taken != nil && h.Role == roster.RoleValidator {
+		v.key, v.signing, e.Consensus, e.Backup = s.taken, signing.Disarmed, s.taken, []byte("sealed")
 	} else if h.Role != roster.RoleSentry {
 		v.key = s.key("consensus").Public().(ed25519.PublicKey)
 		v.signing, e.Consensus, e.Backup = signing.Armed, v.key, []byte("sealed")

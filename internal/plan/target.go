@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"slices"
 
@@ -142,6 +143,7 @@ func assign(r *roster.Roster, want deployment.Inventory, head *roster.Roster, en
 		case !r.Signer.PubKey.IsZero(): // the host may hold the key or get it back from a backup
 			r.Signer.Holder, r.Signer.Epoch = h.Name, r.Signer.Epoch+1
 			return
+		case want.Adoption != nil && !bytes.Equal(e.Consensus, want.Adoption.PubKey): // not the one that was taken over
 		case len(e.Consensus) == ed25519.PublicKeySize:
 			r.Signer = roster.Assignment{Holder: h.Name, PubKey: roster.Key(e.Consensus), Epoch: r.Signer.Epoch + 1}
 			return
@@ -210,6 +212,9 @@ func (s side) foreseen() map[string]api.Enrolled {
 		e := api.Enrolled{Name: h.Name, Identity: standIn(1, i), NodeID: unreadyNodeID, MeshKey: standIn(2, i), MeshTLS: standIn(3, i)}
 		if h.Role != roster.RoleSentry {
 			e.Consensus = standIn(1, i)
+			if a := s.want.Adoption; a != nil {
+				e.Consensus = a.PubKey
+			}
 		}
 		known[h.Name] = e
 	}
