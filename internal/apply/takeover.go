@@ -321,8 +321,10 @@ func words(st takeover.State) string {
 		takeover.Moving:    "the point of no return is behind: moving key and home",
 		takeover.Done:      "key and home are ours, and the key is disarmed",
 	}[st.Phase]
-	if st.Trouble != "" {
-		s += ": " + st.Trouble
+	for _, note := range append([]string{st.Trouble}, st.Notes...) {
+		if note != "" {
+			s += "; " + note
+		}
 	}
 	return s
 }

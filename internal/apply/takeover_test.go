@@ -235,6 +235,17 @@ func TestTakeOver(t *testing.T) {
 	}
 }
 
+// TestTakenAgain: a server that was put back to before its takeover is looked at and asked for again: its old unit may sign.
+func TestTakenAgain(t *testing.T) {
+	s, _, server := existingFarm(t)
+	s.Adoption().Begun, s.Adoption().Taken = true, true
+	var by takes
+	must(t, s.TakeOver(t.Context(), by.by()))
+	if by.looked != 1 || by.sure != 1 || len(server.asked) != 1 || !s.Adoption().Kept {
+		t.Errorf("looked %d times, asked %d times, ordered %q, %+v", by.looked, by.sure, server.asked, s.Adoption())
+	}
+}
+
 // TestTakenIsAnother: a server that does not say that it was taken over becomes no host, and one that bears another key gets no
 // place in the roster.
 func TestTakenIsAnother(t *testing.T) {

@@ -125,6 +125,7 @@ func (d *adoptCmd) look(ctx context.Context) (adopt.Plan, error) {
 	conf := d.session.Config
 	w := adopt.Wanted{
 		Host: d.host.Name, Address: d.host.Address, Validator: d.host.Name == config.ValidatorHost, ChainID: conf.Chain.ChainID, Exists: conf.Chain.Exists,
+		Volume: d.host.Name == config.ValidatorHost && conf.Validator.VolumeDevice != "",
 	}
 	if w.Exists {
 		if w.Program, err = atomicfile.SHA256(d.session.Daemon); err != nil {
@@ -303,6 +304,9 @@ func (d *adoptCmd) inBetween(c *cobra.Command) (bool, error) {
 	fmt.Fprintf(w, "A takeover of %s for %s of the deployment %s is at phase %q there. It goes on by itself.\n", o.Unit, o.Host, o.Deployment, st.Phase)
 	if st.Trouble != "" {
 		fmt.Fprintf(w, "  what keeps it: %s\n", st.Trouble)
+	}
+	for _, note := range st.Notes {
+		fmt.Fprintf(w, "  found: %s\n", note)
 	}
 	fmt.Fprintf(w, "next: pressenter adopt %s --take-over goes on%s; --join first, in a folder that does not know of it\n", d.host.Name, undoable(st.Phase))
 	return true, nil
