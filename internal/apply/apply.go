@@ -269,6 +269,13 @@ func (s *Session) Plan(ctx context.Context) (plan.Plan, error) {
 	if err := s.Observe(ctx); err != nil {
 		return plan.Plan{}, err
 	}
+	if recalled, err := s.recallServers(ctx); err != nil {
+		return plan.Plan{}, err
+	} else if recalled {
+		if err := s.Observe(ctx); err != nil {
+			return plan.Plan{}, err
+		}
+	}
 	if err := s.replace(); err != nil {
 		return plan.Plan{}, err
 	}

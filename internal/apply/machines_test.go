@@ -217,3 +217,29 @@ func TestDestroyWithoutInventory(t *testing.T) {
 		t.Error("the validator is gone")
 	}
 }
+
+// An inventory that was lost does not make servers invisible, which say who they are; one that is another host stays unknown.
+func TestLostInventoryOfServers(t *testing.T) {
+	s, p := up(t)
+	s.Close()
+	must(t, os.Remove(filepath.Join(s.Dir.Operator(), "inventory.json")))
+	must(t, s.Open())
+	if left := applies(t, s); len(left) != 0 {
+		t.Errorf("left to do: %q", left)
+	}
+	if h, known := s.own.inventory.Host("validator"); !known || !h.Made || h.Address != "10.0.0.1" {
+		t.Errorf("%+v", s.own.inventory.Hosts)
+	}
+	s.Close()
+	must(t, os.Remove(filepath.Join(s.Dir.Operator(), "inventory.json")))
+	must(t, s.Open())
+	v, _ := s.Head().Member("validator")
+	a := p.on[filepath.Join(p.root, "10.0.0.1")]
+	a.mu.Lock()
+	a.status.Enrolled.Identity = born("somebody", "identity")
+	a.mu.Unlock()
+	refusedPlan(t, s, "validator")
+	if h, known := s.own.inventory.Host("validator"); known {
+		t.Errorf("%+v is taken for %v", h, v.Identity)
+	}
+}

@@ -1,6 +1,8 @@
 package apply
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -35,6 +37,31 @@ func adoptStrays(dir deployment.Dir, inv *deployment.Inventory) error {
 		}
 	}
 	return nil
+}
+
+// recallServers takes servers of the config that are members of the roster, and that the inventory does not know, into it where
+// they say that they are those members: an inventory that was lost or is older must not make a host invisible.
+func (s *Session) recallServers(ctx context.Context) (recalled bool, err error) {
+	head := s.own.rosters.State().Head
+	if head == nil {
+		return false, nil
+	}
+	for _, h := range s.want.Own.Hosts {
+		was, known := s.own.inventory.Host(h.Name)
+		m, member := head.Member(h.Name)
+		if known && was.Exists() || !member || m.Role != h.Role || !h.OnMachine() || h.Bought() {
+			continue
+		}
+		st, _ := s.Status(ctx, Target{s.own, h, false})
+		if st.Enrolled != nil && bytes.Equal(st.Enrolled.Identity, m.Identity[:]) {
+			h.Made, recalled = true, true
+			s.own.inventory.Put(h)
+		}
+	}
+	if recalled && len(s.locks) > 0 {
+		err = s.remember(s.own, &s.want.Own, s.own.inventory.Hosts[0])
+	}
+	return recalled, err
 }
 
 // removeEmpty removes a folder and its subfolders as far as they are empty. What is not says that something is left

@@ -155,9 +155,6 @@ func (s *Session) TakeOver(ctx context.Context, by Takes) error {
 	if err := s.save(); err != nil {
 		return err
 	}
-	if err := s.recall(ctx, h); err != nil {
-		return err
-	}
 	if err := s.bring(ctx); err != nil {
 		return err
 	}
@@ -248,26 +245,6 @@ func (s *Session) notBegun(ctx context.Context, h deployment.Host, why error) er
 	return errors.Join(why, s.save())
 }
 
-// recall notes a host that is enrolled already, in an inventory that has forgotten that.
-func (s *Session) recall(ctx context.Context, h deployment.Host) error {
-	if was, known := s.own.inventory.Host(h.Name); known && was.Made {
-		return nil
-	}
-	st, err := s.Provider.Inspect(ctx, h)
-	if err != nil || st.Enrolled == nil || st.Deployment != s.Config.Name || st.Name != h.Name {
-		return nil // it was not set up yet
-	}
-	if err := s.prepare(); err != nil {
-		return err
-	}
-	host, ok := s.want.Own.Host(h.Name)
-	if !ok {
-		return fmt.Errorf("host %q is not wanted", h.Name)
-	}
-	host.Made = true
-	return s.remember(s.own, &s.want.Own, host)
-}
-
 // bring plans and does what makes a server that was taken over a host of ours, and nothing else: nobody was shown a plan.
 func (s *Session) bring(ctx context.Context) error {
 	p, err := s.Plan(ctx)
@@ -303,7 +280,7 @@ func (s *Session) awaitTaken(ctx context.Context, h deployment.Host, st takeover
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return goesOn(ctx.Err())
 		case <-t.C:
 		}
 		var err error
@@ -393,7 +370,7 @@ func (s *Session) awaitGiven(ctx context.Context, h deployment.Host, pub []byte)
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return &GoesOn{ctx.Err(), next}
 		case <-t.C:
 		}
 		if st, err = s.Servers.TakenOver(ctx, h); err != nil {
