@@ -527,6 +527,11 @@ func TestDials(t *testing.T) {
 			t.Errorf("%s: %q", bad, got)
 		}
 	}
+	for at, want := range map[string]bool{"x.example:1": true, "203.0.113.1:1": true, "10.0.0.1:1": false, "[fd00::1]:1": false, "127.0.0.1:1": false} {
+		if public(id+"@"+at) != want {
+			t.Errorf("%s is public: %v", at, !want)
+		}
+	}
 	for list, want := range map[string]string{"0.025uatom": "0.025uatom", "0.1ibc/AB,2stake": "0.1ibc/AB,2stake", "": "", "0.1": "", "1a\x1b": ""} {
 		if got := gasPrices(list); got != want {
 			t.Errorf("%q: %q", list, got)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"regexp"
 	"slices"
 	"strings"
@@ -61,4 +62,11 @@ func dials(list string) []string {
 		}
 	}
 	return out
+}
+
+// public says whether a peer may be reached from anywhere: by a name, or at an address that is not private.
+func public(peer string) bool {
+	_, at, _ := strings.Cut(peer, "@")
+	ap, err := netip.ParseAddrPort(at)
+	return err != nil || !ap.Addr().IsPrivate() && !ap.Addr().IsLoopback() && !ap.Addr().IsLinkLocalUnicast()
 }

@@ -134,6 +134,8 @@ func (p *Plan) fits(f *Found, w Wanted, add adding) {
 	}
 	if len(f.Node.Dials) == 0 {
 		add("peers", health.Critical, "Set p2p.persistent_peers there to nodes of the network, for the sentries.", "The node names no persistent peers that can be understood: the sentries would find nobody.")
+	} else if !slices.ContainsFunc(f.Node.Dials, public) {
+		add("peers-private", health.Warning, "Add a node to p2p.persistent_peers that the sentries reach.", "All of its persistent peers have private addresses: a sentry in another network finds nobody there.")
 	}
 }
 
