@@ -22,17 +22,27 @@ import (
 // stops is a provider, and a host of a role whose 'host stop' says what it is told to say.
 func stops(t *testing.T, role roster.Role, says []byte) (*Provider, deployment.Host) {
 	t.Helper()
-	key, signer := sshtest.WriteKey(t, t.TempDir(), "id_stops", "")
-	o := sshtest.Options{Stand: func(line string, in io.Reader, out io.Writer) uint32 {
-		fmt.Fprint(out, "\npressenter-pid 999999999\n")
-		_, _ = io.Copy(io.Discard, in)
+	return stands(t, role, func(line string, out io.Writer) {
 		switch {
-		case strings.Contains(line, "command -v sudo"):
-			fmt.Fprintln(out, "root")
 		case strings.Contains(line, "stop"):
 			_, _ = out.Write(says)
 		case strings.Contains(line, "remove"):
 			fmt.Fprintln(out, "{}")
+		}
+	})
+}
+
+// stands is a provider, and a host of a role on which commands do what stands for them.
+func stands(t *testing.T, role roster.Role, does func(line string, out io.Writer)) (*Provider, deployment.Host) {
+	t.Helper()
+	key, signer := sshtest.WriteKey(t, t.TempDir(), "id_stands", "")
+	o := sshtest.Options{Stand: func(line string, in io.Reader, out io.Writer) uint32 {
+		fmt.Fprint(out, "\npressenter-pid 999999999\n")
+		_, _ = io.Copy(io.Discard, in)
+		if strings.Contains(line, "command -v sudo") {
+			fmt.Fprintln(out, "root")
+		} else {
+			does(line, out)
 		}
 		return 0
 	}}
