@@ -167,8 +167,7 @@ func (s *Session) TakeOver(ctx context.Context, by Takes) error {
 // begin orders a takeover where the server knows of none.
 func (s *Session) begin(ctx context.Context, h deployment.Host, by Takes) (takeover.State, error) {
 	a := s.Adoption()
-	again := a.Taken
-	if again {
+	if a.Taken {
 		by.Report(h.Name + " was taken over, and its server does not know: it was put back to an earlier state or installed anew. The old unit is ended again")
 	} else if a.Begun { // it was refused, or undone from elsewhere
 		a.Begun = false
@@ -204,13 +203,11 @@ func (s *Session) begin(ctx context.Context, h deployment.Host, by Takes) (takeo
 	if err != nil {
 		return st, s.notBegun(ctx, h, err)
 	}
-	if again {
-		if host, known := s.own.inventory.Host(h.Name); known { // what is in its place now was not set up yet
-			host.Made = false
-			s.own.inventory.Put(host)
-		}
+	if host, known := s.own.inventory.Host(h.Name); known { // what is in its place now was not set up yet
+		host.Made = false
+		s.own.inventory.Put(host)
 	}
-	return st, nil
+	return st, s.save()
 }
 
 // goOn has a server go on with what was ordered before, by the program that is brought there now.
