@@ -342,7 +342,26 @@ func TestTakeOver(t *testing.T) {
 	if t.Failed() {
 		return
 	}
+	t.Run("the operator's folder has lost what it knew", f.forgets)
+	if t.Failed() {
+		return
+	}
 	f.becomesOurs(t)
+}
+
+// forgets takes away what the operator knows of the network and of the takeover: both come back from the server.
+func (f *foreign) forgets(t *testing.T) {
+	genesis := filepath.Join(f.state().Genesis(), "genesis.json")
+	for _, file := range []string{genesis, filepath.Join(f.state().Operator(), "inventory.json")} {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f.refuses(t, []string{"--join"}, "adopt", config.ValidatorHost, "--take-over", "--accept-file-key", "--yes")
+	f.does(t, "adopt", config.ValidatorHost, "--join", "--genesis-sha256", fmt.Sprintf("%x", sha256.Sum256(f.genesis)))
+	if got, err := os.ReadFile(genesis); err != nil || !bytes.Equal(got, f.genesis) {
+		t.Errorf("the genesis is another one (%v)", err)
+	}
 }
 
 // nothingToDo checks that a plan is empty, but for waiting until others hold a signature of ours: the rest decides on blocks
