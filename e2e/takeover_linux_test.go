@@ -125,10 +125,11 @@ func (f *foreign) signed(ctx context.Context, first int64) (heights []int64, new
 // signsOn waits for a signature of a height that the network had not reached yet.
 func (f *foreign) signsOn(t *testing.T) {
 	t.Helper()
-	st, err := f.rpc.Status(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	var st comet.Status
+	eventually(t, "the network's other node answers", func() (err error) { // at first it may not listen yet
+		st, err = f.rpc.Status(t.Context())
+		return err
+	})
 	eventually(t, "the network has a signature of ours that is new", func() error {
 		heights, newest, err := f.signed(t.Context(), st.Height+1)
 		if err == nil && len(heights) == 0 {
