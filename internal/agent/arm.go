@@ -196,7 +196,7 @@ func (k *keeper) watchSilence(ctx context.Context, w witness, address string) (s
 	var paced pace
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
-	for !paced.real(time.Now()) || time.Since(begun) < k.shortestWatch() {
+	for !paced.real(begun, time.Now()) || time.Since(begun) < k.shortestWatch() {
 		select {
 		case <-ctx.Done():
 			return p, ctx.Err()
@@ -225,14 +225,14 @@ func (p *pace) add(made, shown time.Time) {
 	*p = (*p)[max(0, len(*p)-signing.SilentBlocks):]
 }
 
-// real says whether as many blocks as a watch needs took nearly as long to be shown as to be made: who shows them faster
-// replays them, or was behind.
-func (p pace) real(now time.Time) bool {
+// real says whether as many blocks as a watch needs were made since it began, and took nearly as long to be shown as to be
+// made: who shows them faster replays them, or was behind.
+func (p pace) real(begun, now time.Time) bool {
 	if len(p) < signing.SilentBlocks {
 		return false
 	}
 	first, last := p[0], p[len(p)-1]
-	return now.Sub(first.shown) >= last.made.Sub(first.made)*9/10
+	return first.made.After(begun) && now.Sub(first.shown) >= last.made.Sub(first.made)*9/10
 }
 
 // sees is what this host's own node sees of a consensus address, for who watches whether its key is silent.

@@ -64,10 +64,15 @@ func (s *Session) between(ctx context.Context, keys bool) error {
 	case a == nil || a.Kept:
 		return nil
 	case !a.Begun && !a.Taken:
-		return s.adoptReachable(ctx, s.own)
+		if err := s.adoptReachable(ctx, s.own); err != nil || a.Kept {
+			return err
+		}
 	}
 	h := s.adopted()
 	st, err := s.TakeoverAt(ctx, h)
+	if !a.Begun && !a.Taken && (err != nil || st.Phase == takeover.None) {
+		return nil // nothing is known of a takeover, and nobody there knows more
+	}
 	named := slices.Contains(s.Unreached, a.Host) && !keys
 	gone := err == nil && st.Phase == takeover.None || errors.As(err, new(*Anothers))
 	switch {

@@ -13,6 +13,7 @@ import (
 	"github.com/pressenter/pressenter/internal/plan"
 	"github.com/pressenter/pressenter/internal/roster"
 	"github.com/pressenter/pressenter/internal/signing"
+	"github.com/pressenter/pressenter/internal/ssh"
 	"github.com/pressenter/pressenter/internal/takeover"
 )
 
@@ -217,7 +218,13 @@ func (s *Session) goOn(ctx context.Context, h deployment.Host, st takeover.State
 	if err := s.save(); err != nil || st.Phase == takeover.Done {
 		return st, err
 	}
-	out, err := s.Servers.TakeOver(ctx, h, st.Order)
+	k, err := s.keys(s.own)
+	if err != nil {
+		return st, err
+	}
+	order := st.Order
+	order.BackupTo = k.Recipient() // the keyring for which it was begun may be lost
+	out, err := s.Servers.TakeOver(ctx, h, order)
 	if err != nil {
 		return st, &GoesOn{fmt.Errorf("take over %q: %w", h.Name, err), fmt.Sprintf("what was begun goes on there by itself; run 'pressenter adopt %s --take-over' again", h.Name)}
 	}
@@ -230,7 +237,7 @@ func (s *Session) notBegun(ctx context.Context, h deployment.Host, why error) er
 	defer cancel()
 	why = fmt.Errorf("take over %q: %w", h.Name, why)
 	st, err := s.Servers.TakenOver(ctx, h)
-	if err != nil {
+	if err != nil || st.Phase == takeover.None && !errors.As(why, new(*ssh.ExitError)) { // it may still be checking
 		return &GoesOn{why, fmt.Sprintf("whether it was begun is not known; what was begun goes on there by itself. Run 'pressenter adopt %s --take-over' again, or --undo", h.Name)}
 	}
 	if st.Phase != takeover.None {

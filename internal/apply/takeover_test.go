@@ -17,6 +17,7 @@ import (
 	"github.com/pressenter/pressenter/internal/config"
 	"github.com/pressenter/pressenter/internal/deployment"
 	"github.com/pressenter/pressenter/internal/plan"
+	"github.com/pressenter/pressenter/internal/ssh"
 	"github.com/pressenter/pressenter/internal/takeover"
 )
 
@@ -191,7 +192,7 @@ func TestUndoOfNothingKnown(t *testing.T) {
 // TestRefusedBeginning: a server that refused, and changed nothing, is not being taken over: the next try is a first one.
 func TestRefusedBeginning(t *testing.T) {
 	s, _, server := existingFarm(t)
-	server.refuses = errors.New("nothing was changed: the home is on another disk")
+	server.refuses = &ssh.ExitError{Status: 1, Stderr: "nothing was changed: the home is on another disk"}
 	var by takes
 	if err := s.TakeOver(t.Context(), by.by()); !errors.Is(err, server.refuses) || s.Adoption().Begun {
 		t.Errorf("%v, %+v", err, s.Adoption())
@@ -208,6 +209,16 @@ func TestRefusedBeginning(t *testing.T) {
 	server.mute = nil
 	if err := s.TakeOver(t.Context(), by.by()); !errors.Is(err, server.refuses) || by.sure != 2 || by.looked != 2 {
 		t.Errorf("%v, asked %d times, looked %d times", err, by.sure, by.looked)
+	}
+}
+
+// TestBeginningCutOff: a server that says that nothing was begun, to somebody whose order was cut off, may still be checking.
+func TestBeginningCutOff(t *testing.T) {
+	s, _, server := existingFarm(t)
+	server.refuses = errors.New("connection reset by peer")
+	var by takes
+	if err := s.TakeOver(t.Context(), by.by()); !errors.As(err, new(*GoesOn)) || !s.Adoption().Begun {
+		t.Errorf("%v, %+v", err, s.Adoption())
 	}
 }
 

@@ -66,7 +66,7 @@ func (t *Taker) homeBack(o Order) error {
 	if err := t.change("home back"); err != nil {
 		return err
 	}
-	if err := unix.Rmdir(o.Home); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty one is nobody's
+	if err := removeEmpty(o.Home); err != nil && !errors.Is(err, fs.ErrNotExist) { // an empty one is nobody's
 		return fmt.Errorf("somebody made %s again; move that away, the home that was there is %s: %w", o.Home, t.newHome(), err)
 	}
 	return rename(t.newHome(), o.Home)
@@ -92,6 +92,16 @@ func rename(from, to string) error {
 		return fmt.Errorf("rename %s to %s: %w", from, to, err)
 	}
 	return errors.Join(b.Sync(), a.Sync())
+}
+
+// removeEmpty removes a folder that has nothing in it. No link is followed on the way to it.
+func removeEmpty(path string) error {
+	in, err := openFolder(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	return unix.Unlinkat(int(in.Fd()), filepath.Base(path), unix.AT_REMOVEDIR)
 }
 
 // openFolder opens a folder by its absolute path, if there is no link in that.
@@ -142,9 +152,12 @@ func (t *Taker) ready(o Order) error {
 }
 
 // mayOwn says whether all of a folder can be given to somebody else, which files that may not be changed (chattr(1)) cannot:
-// it gives each to whom it belongs.
+// it gives each to whom it belongs. Programs are left out: they lose setuid and capabilities by that, which no undo brings back.
 func mayOwn(path string) error {
 	return eachBelow(path, func(dir *os.Root, p string, info fs.FileInfo) error {
+		if info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+			return nil
+		}
 		st, ok := info.Sys().(*syscall.Stat_t)
 		if !ok {
 			return errors.ErrUnsupported
@@ -236,10 +249,19 @@ func (t *Taker) moveKey(o Order) error {
 	if err := t.change("remove key"); err != nil {
 		return err
 	}
-	if err := os.Remove(from); err != nil {
+	home, err := os.OpenRoot(t.newHome()) // whoever still has a folder of it open makes no link of it that leads out
+	if err != nil {
 		return err
 	}
-	return atomicfile.SyncFolder(filepath.Dir(from))
+	defer home.Close()
+	if err := home.Remove(keyFile); err != nil {
+		return err
+	}
+	config, err := home.Open(filepath.Dir(keyFile))
+	if err != nil {
+		return err
+	}
+	return errors.Join(config.Sync(), config.Close())
 }
 
 // keyMoved says whether the signing folder has the key, and is not allowed to sign with it, and the operator's is sealed.
@@ -292,7 +314,7 @@ func (t *Taker) putAside(path string) error {
 	if err := t.change("programs"); err != nil {
 		return err
 	}
-	return atomicfile.Rename(path, path+asideSuffix)
+	return atomicfile.Rename(path, asideOf(path))
 }
 
 func ignoreMissing(err error) error {

@@ -164,6 +164,17 @@ func TestUndoMadeAgain(t *testing.T) {
 	w.undone()
 }
 
+// TestPutAsideBefore: a home that was taken over before, or whose user made it look so, has what is put aside already.
+func TestPutAsideBefore(t *testing.T) {
+	w := begun(t)
+	must(t, os.Mkdir(filepath.Join(w.dir, "home/cosmovisor"+asideSuffix), 0o700))
+	must(t, w.taker().Run(t.Context()))
+	w.taken()
+	if !w.has(oursHome + "/cosmovisor" + asideSuffix + ".2/genesis/bin/chaind") {
+		t.Error("the daemon's programs are gone")
+	}
+}
+
 // TestUndoGoesOnByItself: an undo that was cut off is finished by the runner, also after a reboot.
 func TestUndoGoesOnByItself(t *testing.T) {
 	w := begun(t)

@@ -147,14 +147,19 @@ func (t *Taker) unitAside(path string) error {
 	if err := t.change("put aside"); err != nil {
 		return err
 	}
+	if err := atomicfile.Rename(path, asideOf(path)); err != nil {
+		return fmt.Errorf("put the unit's file aside: %w", err)
+	}
+	return nil
+}
+
+// asideOf is a name, that nothing has, for what is put aside.
+func asideOf(path string) string {
 	to := path + asideSuffix
 	for n := 2; there(to); n++ {
 		to = fmt.Sprintf("%s%s.%d", path, asideSuffix, n)
 	}
-	if err := atomicfile.Rename(path, to); err != nil {
-		return fmt.Errorf("put the unit's file aside: %w", err)
-	}
-	return nil
+	return to
 }
 
 func (t *Taker) linkMask(path string) error {
