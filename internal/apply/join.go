@@ -70,8 +70,8 @@ func (s *Session) between(ctx context.Context, keys bool) error {
 	}
 	h := s.adopted()
 	st, err := s.TakeoverAt(ctx, h)
-	if !a.Begun && !a.Taken && (err != nil || st.Phase == takeover.None) {
-		return nil // nothing is known of a takeover, and nobody there knows more
+	if !a.Begun && !a.Taken && (err != nil || st.Phase == takeover.None || !s.comes(s.own, h)) {
+		return nil // nothing is known of a takeover, and nobody there knows more; or the roster does
 	}
 	named := slices.Contains(s.Unreached, a.Host) && !keys
 	gone := err == nil && st.Phase == takeover.None || errors.As(err, new(*Anothers))

@@ -319,6 +319,19 @@ func TestBetween(t *testing.T) {
 	}
 }
 
+// TestUnknownTakeover: what this folder does not know to be begun may be begun.
+func TestUnknownTakeover(t *testing.T) {
+	for _, at := range []takeover.Phase{takeover.Silencing, takeover.Moving, takeover.Done} {
+		s, f, server := existingFarm(t)
+		server.state = ordered(at)
+		running := len(f.on)
+		if _, err := s.Destroy(t.Context(), false, ignore); err == nil || !strings.Contains(err.Error(), "being taken over") || len(f.on) != running {
+			t.Errorf("%s: %v, %d of %d agents run", at, err, len(f.on), running)
+		}
+		s.Close()
+	}
+}
+
 // TestOlderFolderDestroysNothing: a folder from before the takeover learns of the validator before it takes its sentries away.
 func TestOlderFolderDestroysNothing(t *testing.T) {
 	s, f, server := existingFarm(t)
