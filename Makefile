@@ -29,7 +29,7 @@ test: ## everything that needs neither root nor the chain's build
 	$(GOTEST) -short ./...
 
 e2e: build ## whole networks with the real programs
-	$(GOTEST) -count=1 -timeout 40m ./e2e ./internal/doctor -e2e -daemon $(CURDIR)/bin/practiced
+	$(GOTEST) -count=1 -timeout 55m ./e2e ./internal/doctor -e2e -daemon $(CURDIR)/bin/practiced
 	$(GOTEST) -count=1 -timeout 40m -p 1 ./internal/lab ./internal/agent ./internal/remote ./internal/provision ./internal/apply ./internal/mesh ./internal/vpncloud
 
 bench bench-up: build ## figures beside a rival, on a quiet machine
